@@ -1,0 +1,44 @@
+# The only way that people and CI run things. Every target works in a fresh checkout.
+PYTHON_OF_VENV := .venv/bin/python
+# make passes its own flags on to programs that call make; ours do not
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check unit bench up down clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+setup:  ## make .venv and install the project with everything
+	@scripts/setup dev
+
+demo:  ## from an empty machine to predictions on live data
+	@scripts/setup demo
+	@$(PYTHON_OF_VENV) -m pgpredict demo
+
+test: check unit  ## check, unit tests, then all others on every PostgreSQL found
+	@$(PYTHON_OF_VENV) -m pytest tests/integration tests/acceptance
+
+unit:  ## tests that need no server
+	@scripts/setup dev
+	@$(PYTHON_OF_VENV) -m pytest -q tests/unit
+
+check:  ## lint, format, types
+	@scripts/setup dev
+	@$(PYTHON_OF_VENV) -m ruff check .
+	@$(PYTHON_OF_VENV) -m ruff format --check .
+	@$(PYTHON_OF_VENV) -m mypy
+
+bench:  ## measure against the alternatives, about 10 minutes
+	@scripts/setup dev
+	@$(PYTHON_OF_VENV) -m benchmarks
+
+up:  ## start the local server and the runtime
+	@scripts/setup demo
+	@$(PYTHON_OF_VENV) -m pgpredict up
+
+down:  ## stop them
+	@$(PYTHON_OF_VENV) -m pgpredict down
+
+clean:  ## stop and remove everything that was made, databases included
+	@scripts/clean
