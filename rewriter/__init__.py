@@ -1,0 +1,22 @@
+"""Rewrites SQL with ``PREDICT`` into joins with model tables."""
+
+from __future__ import annotations
+
+from .catalog import Catalog, Column, DescribeError, ModelInfo
+from .errors import RewriteError, UndeployedModel
+from .rules import RULES
+from .split import split
+from .statement import Rewritten, rewrite
+
+__all__ = [
+    "RULES",
+    "Catalog",
+    "Column",
+    "DescribeError",
+    "ModelInfo",
+    "RewriteError",
+    "Rewritten",
+    "UndeployedModel",
+    "rewrite",
+    "split",
+]

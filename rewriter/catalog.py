@@ -1,0 +1,85 @@
+"""What the rewriter must know of the database, and nothing more.
+
+The rewriter does no I/O: whoever calls it hands over a :class:`Catalog`. A client asks its own connection
+(``pgpredict.catalog``), a proxy may answer from a cache.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+from onnx_models.signature import Signature
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """A model that the caller may use, in its deployed version."""
+
+    name: str
+    version: int
+    signature: Signature
+    schema: str = "models"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column that a query gives.
+
+    :ivar type: PostgreSQL's name of its type with modifiers, valid in SQL on this connection
+    :ivar type_oid: the type's oid
+    :ivar is_array: whether values are arrays of any sort (also a domain over one, int2vector and the like):
+        these cannot travel through array_agg and unnest
+    :ivar is_pseudo: whether the type is a pseudo-type such as ``anyarray`` or ``record``
+    :ivar is_composite: whether values are rows of a named type
+    """
+
+    name: str
+    type: str
+    type_oid: int
+    is_array: bool = False
+    is_pseudo: bool = False
+    is_composite: bool = False
+
+
+class DescribeError(Exception):
+    """PostgreSQL does not accept a query that the rewriter wanted to know the columns of.
+
+    :param position: 1-based position in that query
+    """
+
+    def __init__(
+        self, message: str, sqlstate: str, hint: str | None = None, position: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sqlstate = sqlstate
+        self.hint = hint
+        self.position = position
+
+
+class Catalog(Protocol):
+    """Questions that the rewriter asks."""
+
+    def model(self, name: str) -> ModelInfo | None:
+        """Return the model that the caller knows under this name.
+
+        :raises UndeployedModel: if it has no deployed version; its position is filled in by the rewriter
+        """
+        ...
+
+    def model_names(self) -> Sequence[str]:
+        """Return the names of all models that the caller may use, for hints."""
+        ...
+
+    def has_function(self, name: str) -> bool:
+        """Tell whether a function of this name can be called without a schema."""
+        ...
+
+    def describe(self, sql: str) -> Sequence[Column]:
+        """Return the columns that a query gives, without running it.
+
+        :raises DescribeError: if PostgreSQL does not accept the query
+        """
+        ...

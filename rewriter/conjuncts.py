@@ -1,0 +1,40 @@
+"""Splits a WHERE clause at its top-level ANDs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .scan import Token
+from .scope import Clause, is_word
+
+
+def conjuncts(tokens: Sequence[Token], where: Clause) -> list[tuple[int, int]]:
+    """Return token ranges that, joined by AND, are the clause.
+
+    An OR beside them binds looser than AND, so the clause stays whole then.
+    """
+    if where.start >= where.end:
+        return []
+    depth = tokens[where.start].depth
+    cuts: list[int] = []
+    between = cases = 0
+    for index in range(where.start, where.end):
+        if tokens[index].depth != depth:
+            continue
+        if is_word(tokens, index, "case"):
+            cases += 1
+        elif is_word(tokens, index, "end") and cases:
+            cases -= 1
+        elif cases:
+            continue
+        elif is_word(tokens, index, "or"):
+            return [(where.start, where.end)]
+        elif is_word(tokens, index, "between"):
+            between += 1
+        elif is_word(tokens, index, "and"):
+            if between:
+                between -= 1
+            else:
+                cuts.append(index)
+    starts = [where.start, *(cut + 1 for cut in cuts)]
+    return list(zip(starts, [*cuts, where.end], strict=True))

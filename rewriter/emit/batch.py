@@ -1,0 +1,27 @@
+"""The batch text: a chunk's features as one text, format version 1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rewriter.names import literal
+
+
+def batch_text(numbers: Sequence[str], matrix: str, texts: Sequence[tuple[str, str]]) -> str:
+    """Return the aggregate expression that makes the batch text of a group of rows.
+
+    :param numbers: features, in the order of a row's values
+    :param matrix: column of float8[], a row's values of the numbers; not read if there are none
+    :param texts: (feature, column of text)
+    """
+    names = {"numbers": list(numbers), "texts": [name for name, _ in texts]}
+    tail = json.dumps(names, ensure_ascii=False, separators=(",", ":"))[1:]
+    parts = ["""'{"v":1,"rows":'""", "pg_catalog.count(*)", literal("," + tail)]
+    for _, column in texts:
+        parts += ["E'\\n'", f"pg_catalog.array_to_json(pg_catalog.array_agg({column}))"]
+    parts.append("E'\\n'")
+    if numbers:
+        parts.append(f"pg_catalog.encode(ml.raw(pg_catalog.array_agg({matrix})), 'base64')")
+    # concat rather than ||, whose meaning the caller's search_path could change
+    return f"pg_catalog.concat({', '.join(parts)})"

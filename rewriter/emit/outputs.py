@@ -1,0 +1,80 @@
+"""What a run gives back, as an array per chunk and a cast to the type that callers expect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnx_models.labels import canonical
+from onnx_models.signature import Signature
+from rewriter.catalog import ModelInfo
+from rewriter.errors import UnknownClass, WrongTask
+from rewriter.forms import Call
+from rewriter.splice import Piece
+
+from .convert import type_name
+
+#: types whose labels we can read as PostgreSQL does; of others only PostgreSQL knows
+_READ = ("boolean", "smallint", "integer", "bigint", "text", "character varying")
+
+
+def check(call: Call, model: ModelInfo, sql: str) -> None:
+    """Refuse what the model cannot give.
+
+    :raises WrongTask: for the probability of a number
+    :raises UnknownClass: for a class label that the model does not have
+    """
+    signature = model.signature
+    if call.kind == "probability" and not signature.classes:
+        raise WrongTask(
+            f"model {model.name!r} predicts a number, which has no probability",
+            hint=f"write PREDICT({model.name})",
+            position=call.position,
+        )
+    if call.label is None:
+        return
+    text = _constant(sql[call.label.start : call.label.end])
+    label = None if text is None else _canonical(text, signature.target.type)
+    if label is not None and label not in signature.classes:
+        raise UnknownClass(
+            f"model {model.name!r} has no class {text!r}",
+            hint=f"its classes: {', '.join(signature.classes)}",
+            position=call.label.start + 1,
+        )
+
+
+def _constant(text: str) -> str | None:
+    """Return the value of a plain constant; None where only PostgreSQL knows it."""
+    if text.startswith("'"):
+        return None if "\n" in text else text[1:-1].replace("''", "'")
+    return text if text[0].isdigit() or text.lower() in ("true", "false") else None
+
+
+def _canonical(text: str, type_: str) -> str | None:
+    """Return a label as PostgreSQL writes a value of this type; None where we do not know."""
+    if type_ not in _READ:
+        return None
+    try:
+        return canonical(text, type_)
+    except ValueError:
+        return text
+
+
+def arrays(call: Call, model: ModelInfo, result: str) -> tuple[list[Piece], str | None]:
+    """Return the array of a chunk's results, and the type that its elements are cast to.
+
+    :param result: alias of the batch table
+    """
+    signature = model.signature
+    if call.kind == "predict":
+        if not signature.classes:
+            return [f"ml.float8s({result}.prediction)"], _cast(signature, "double precision")
+        return [f"ml.labels({result}.prediction, {result}.classes)"], _cast(signature, "text")
+    if call.label is None:
+        return [f"ml.float8s({result}.probability)"], None
+    target = type_name(signature.target.type)
+    label: Sequence[Piece] = ["(", call.label, f")::{target}::text"]
+    return [f"ml.class_probability({result}.probabilities, {result}.classes, ", *label, ")"], None
+
+
+def _cast(signature: Signature, has: str) -> str | None:
+    return None if signature.target.type == has else type_name(signature.target.type)
