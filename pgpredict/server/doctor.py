@@ -1,0 +1,271 @@
+"""Every precondition of predictions, checked one by one, with what mends each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from pgpredict.errors import PgpredictError
+
+from .account import can_read
+from .cluster import Cluster
+from .database import RUNTIME_ROLE, available_version, extension_version
+from .home import Home
+from .local import current_cluster, databases
+from .private import find_servers, why_not_fetchable
+from .queries import query
+from .runtime import ask, interpreter, runtime_exists, runtime_process
+
+State = Literal["ok", "warn", "fail"]
+
+#: bytes; below them the disk is a failure, a warning
+DISK_FAIL, DISK_WARN = 200 << 20, 2 << 30
+OLDEST_PYTHON = (3, 9)
+UP = "run 'pgpredict up'"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    :param name: what was looked at
+    :param state: how it is
+    :param message: what was found
+    :param mend: what to do about it; empty if nothing
+    """
+
+    name: str
+    state: State
+    message: str
+    mend: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the line as JSON."""
+        return asdict(self)
+
+
+def examine(home: Home) -> Iterator[Check]:
+    """Check everything; what cannot be checked because something before it failed is left out.
+
+    :param home: the local server's home; it is not changed
+    """
+    yield from _guarded("servers", lambda: check_servers(home))
+    yield from _guarded("disk", lambda: check_disk(home))
+    try:
+        cluster = current_cluster(home)
+    except PgpredictError as error:
+        yield Check("server", "fail", error.message, error.hint or "")
+        return
+    if cluster is None:
+        yield Check("server", "fail", f"there is no local server in {str(home.path)!r} yet", UP)
+        return
+    yield from _guarded("Python of the server", lambda: check_python(cluster))
+    try:
+        cluster.pid()
+    except PgpredictError as error:
+        yield Check("server", "fail", error.message, error.hint or "")
+        return
+    yield from _guarded("permissions", lambda: check_permissions(cluster))
+    if cluster.pid() is None:
+        yield Check("server", "fail", "the server does not run", UP)
+    else:
+        yield from _guarded("server", lambda: check_server(cluster))
+    yield from _guarded("runtime", lambda: check_runtime(cluster))
+    if cluster.pid() is not None:
+        for name in databases(cluster):
+            yield from _guarded(f"database {name}", lambda name=name: check_database(cluster, name))  # type: ignore[misc]
+
+
+def _guarded(name: str, check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    # one check that breaks must not hide the others
+    try:
+        yield from check()
+    except PgpredictError as error:
+        yield Check(name, "fail", error.message, error.hint or "")
+    except (OSError, psycopg.Error) as error:
+        yield Check(name, "fail", f"{str(error).strip()}")
+
+
+def check_servers(home: Home) -> Iterator[Check]:
+    """Look for servers with Multicorn."""
+    for install in find_servers(home):
+        kind = "private" if install.private else str(install.bindir)
+        if install.fetched:
+            yield Check(
+                install.name,
+                "ok",
+                f"PostgreSQL {install.version} with Multicorn {install.multicorn_version} ({kind})",
+            )
+        else:
+            yield Check(install.name, "ok", "the private server can be fetched")
+    if not find_servers(home):
+        mend = "install PostgreSQL 14 or later with Multicorn2"
+        yield Check(
+            "servers", "fail", f"no PostgreSQL with Multicorn, and none to fetch: {why_not_fetchable()}", mend
+        )
+
+
+def check_disk(home: Home) -> Iterator[Check]:
+    """Look at the room that is left."""
+    path = next(parent for parent in (home.path, *home.path.parents) if parent.exists())
+    free = shutil.disk_usage(path).free
+    state: State = "fail" if free < DISK_FAIL else "warn" if free < DISK_WARN else "ok"
+    mend = "" if state == "ok" else "make room, or move PGPREDICT_HOME to a larger disk"
+    yield Check("disk", state, f"{free / (1 << 30):.1f} GB free at {str(path)!r}", mend)
+
+
+def check_python(cluster: Cluster) -> Iterator[Check]:
+    """Look at the Python inside the server and at our packages for it."""
+    install = cluster.install
+    name = "Python of the server"
+    version = install.python_version
+    if not version:
+        mend = "install Multicorn again; 'ldd multicorn.so' says what it lacks"
+        yield Check(name, "fail", f"the Multicorn in {str(install.pkglibdir)!r} is linked to no Python", mend)
+        return
+    if tuple(int(part) for part in version.split(".")) < OLDEST_PYTHON:
+        yield Check(
+            name,
+            "fail",
+            f"Python {version} is too old",
+            "3.9 is the oldest that works: build Multicorn with it",
+        )
+    else:
+        yield Check(name, "ok", f"Python {version}; ours is {sys.version.split()[0]}")
+    wrapper = cluster.home.lib / "fdw"
+    if not can_read(cluster.account, wrapper / "protocol.py"):
+        yield Check("packages", "fail", f"the server cannot read our packages in {str(wrapper)!r}", UP)
+    else:
+        yield Check("packages", "ok", f"{cluster.home.lib.resolve()!s}")
+
+
+def check_permissions(cluster: Cluster) -> Iterator[Check]:
+    """Look at what the server's account can enter and what others cannot."""
+    account, home = cluster.account, cluster.home
+    for path in (home.path, interpreter()):
+        if not can_read(account, path):
+            mend = f"let the account {account.name!r} enter the directories above it"
+            yield Check(
+                "permissions", "fail", f"the account {account.name!r} cannot read {str(path)!r}", mend
+            )
+            return
+    for path in (home.run, cluster.data):
+        if not path.exists():
+            yield Check("permissions", "fail", f"the directory {str(path)!r} is missing", UP)
+            return
+        status = path.stat()
+        if status.st_uid != account.uid:
+            mend = f"chown -R {account.name} {path}"
+            yield Check("permissions", "fail", f"{str(path)!r} does not belong to {account.name!r}", mend)
+            return
+        if status.st_mode & 0o077 and path == home.run:
+            yield Check(
+                "permissions", "fail", f"other accounts can enter {str(path)!r}", f"chmod 0700 {path}"
+            )
+            return
+    yield Check(
+        "permissions", "ok", f"everything runs as {account.name!r}, its sockets and data are closed to others"
+    )
+
+
+def check_server(cluster: Cluster) -> Iterator[Check]:
+    """Look at the running server."""
+    with cluster.connect("postgres", autocommit=True) as connection:
+        row = connection.execute(query("server")).fetchone()
+        if row is None:
+            return
+        version, port, jit, work_mem, share = row
+        yield Check("server", "ok", f"PostgreSQL {version}, process {cluster.pid()}, port {port}")
+        if str(version) != cluster.install.version:
+            mend = "run 'pgpredict up --restart'"
+            yield Check("server", "warn", f"{version} runs, {cluster.install.version} is installed", mend)
+        if not str(share).startswith(str(cluster.home.path)):
+            mend = "run 'pgpredict down', then 'pgpredict up'"
+            yield Check("server", "fail", f"it runs from {share!r}, not from our tree", mend)
+        if jit != "off":
+            mend = "remove 'jit' from postgresql.conf; compiling costs 100 ms and more a query"
+            yield Check("setting jit", "warn", f"jit is {jit}", mend)
+        if work_mem < 64 << 20:
+            mend = "set work_mem to 64MB or more; batches are sorted on disk with less"
+            yield Check("setting work_mem", "warn", f"work_mem is {work_mem >> 20} MB", mend)
+        if connection.execute(query("runtime_role"), (RUNTIME_ROLE,)).fetchone() != (True,):
+            yield Check("role", "fail", f"the role {RUNTIME_ROLE!r} is missing or may not log in", UP)
+
+
+def check_runtime(cluster: Cluster) -> Iterator[Check]:
+    """Look at the inference runtime."""
+    if not runtime_exists():
+        yield Check("runtime", "fail", "this installation has no runtime", "install pgpredict again")
+        return
+    process = runtime_process(cluster)
+    if process is None:
+        yield Check("runtime", "fail", "the runtime does not run", UP)
+        return
+    try:
+        ask(cluster)
+    except PgpredictError as error:
+        mend = "run 'pgpredict up', which replaces a runtime that does not answer"
+        yield Check("runtime", "fail", error.message, mend)
+        return
+    yield Check("runtime", "ok", f"process {process.pid} answers on {str(cluster.home.runtime_socket)!r}")
+
+
+def check_database(cluster: Cluster, name: str) -> Iterator[Check]:
+    """Look at one database: extension, artifacts, and a prediction that goes all the way."""
+    title = f"database {name}"
+    with cluster.connect(name, autocommit=True) as connection:
+        installed = extension_version(connection)
+        if installed is None:
+            if name == "pgpredict":
+                yield Check(title, "fail", "the extension pgpredict is missing", UP)
+            return
+        if installed != available_version():
+            yield Check(title, "fail", f"extension {installed}, but {available_version()} is here", UP)
+            return
+        yield Check(title, "ok", f"extension {installed}")
+        bad = connection.execute(query("bad_artifacts")).fetchall()
+        for model, version, problem in bad:
+            mend = f"train {model!r} again, or restore its artifact from a backup"
+            yield Check(f"{title}: {model}", "fail", f"version {version}: its artifact {problem}", mend)
+        if not bad:
+            row = connection.execute(query("artifacts")).fetchone()
+            yield Check(f"{title}: artifacts", "ok", f"{row[0] if row else 0} artifacts fit their hashes")
+        yield from check_predictions(connection, title)
+
+
+def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Check]:
+    """Ask each deployed model for one prediction, all features NULL, through the server and the runtime."""
+    models = connection.execute(query("deployed")).fetchall()
+    if not models:
+        yield Check(f"{title}: predictions", "ok", "no model is deployed yet")
+    for model, features in models:
+        statement = sql.SQL("SELECT prediction FROM models.{} WHERE features = %s").format(
+            sql.Identifier(model)
+        )
+        nothing = json.dumps(dict.fromkeys(features))
+        try:
+            rows = connection.execute(statement, (nothing,)).fetchall()
+        except psycopg.Error as error:
+            mend = error.diag.message_hint or f"see the server's log; then {UP}"
+            yield Check(
+                f"{title}: {model}", "fail", f"no prediction: {error.diag.message_primary or error}", mend
+            )
+            continue
+        if len(rows) == 1:
+            yield Check(f"{title}: {model}", "ok", f"predicts (all features NULL: {_short(rows[0][0])})")
+        else:
+            yield Check(
+                f"{title}: {model}", "fail", f"{len(rows)} rows came back for one", "report this as a defect"
+            )
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
