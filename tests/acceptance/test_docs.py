@@ -1,0 +1,156 @@
+"""Every example in the README and in docs/ is executed, against the flights of the demo.
+
+``sql`` blocks run statement by statement through the rewriter. Lines ``$ pgpredict`` of ``console`` blocks
+run as in a user's shell, and output that is shown must have the same columns and as many rows: the numbers
+depend on the training rows, which are fewer here. Where output has a line of ``...``, the other lines must
+occur in this order, whatever stands between them. ``python`` blocks run with a ``connection``, a ``query``, a
+fitted ``pipeline`` and its ``rows`` at hand. Blocks marked ``text`` are not for running. A page's blocks run
+in order, in a database of their own. Commands in indented blocks are not run; their options must exist.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from markdown_it import MarkdownIt
+
+from pgpredict.catalog import ConnectionCatalog
+from pgpredict.cli.app import app
+from pgpredict.demo import data
+from rewriter import rewrite, split
+from tests.fix_flights import Flights
+from tests.pages import PAGES, named
+
+RUNNABLE = ("sql", "console", "python")
+CELLS = re.compile(r"[┃│]")
+ELISION = "..."
+
+
+def blocks(page: Path) -> Iterator[tuple[str, int, str]]:
+    """Yield language, first line and text of a page's fenced blocks."""
+    for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+        if token.type == "fence":
+            yield token.info.strip(), (token.map or [0])[0] + 1, token.content
+
+
+WITH_EXAMPLES = [page for page in PAGES if any(language in RUNNABLE for language, _, _ in blocks(page))]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=named)
+def test_examples_run(own_flights: Flights, page: Path, tmp_path: Path) -> None:
+    with own_flights.connect() as connection:
+        # as the demo leaves it
+        data.depart(connection)
+        data.arrive(connection)
+    for language, line, content in blocks(page):
+        where = f"{named(page)}:{line}"
+        if language == "sql":
+            run_sql(own_flights, content, where)
+        elif language == "console":
+            run_console(own_flights, content, where, tmp_path)
+        elif language == "python":
+            run_python(own_flights, content, where)
+
+
+def run_sql(flights: Flights, content: str, where: str) -> None:
+    with flights.connect() as connection:
+        for _, statement in split(content):
+            rewritten = rewrite(statement, ConnectionCatalog(connection)).sql
+            try:
+                connection.execute(rewritten.encode())
+            except Exception as error:
+                raise AssertionError(f"{where}: {statement.strip()}\n{error}") from error
+
+
+def run_console(flights: Flights, content: str, where: str, directory: Path) -> None:
+    environment = {
+        **os.environ,
+        "PGPREDICT_DSN": flights.database.dsn,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for command, shown in commands(content):
+        words = shlex.split(command)
+        assert words[0] == "pgpredict", f"{where}: {command}"
+        result = subprocess.run(
+            words, capture_output=True, text=True, env=environment, cwd=directory, timeout=300, check=False
+        )
+        assert result.returncode == 0, f"{where}: {command}\n{result.stdout}{result.stderr}"
+        problem = f"{where}: {command}\n{result.stdout}"
+        if ELISION in shown.splitlines():
+            found = iter(line.strip() for line in result.stdout.splitlines())
+            missing = [line for line in shown.splitlines() if line != ELISION and line.strip() not in found]
+            assert not [line for line in missing if line.strip()], problem
+        elif shown.strip():
+            assert shape(result.stdout) == shape(shown), problem
+
+
+def commands(content: str) -> Iterator[tuple[str, str]]:
+    """Yield each command, which may span lines inside of its quotes, and the output shown under it."""
+    for part in re.split(r"^\$ ", content, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines(keepends=True)
+        for count in range(1, len(lines) + 1):
+            command = "".join(lines[:count])
+            try:
+                shlex.split(command)
+            except ValueError:
+                continue
+            yield command, "".join(lines[count:])
+            break
+
+
+def shape(output: str) -> tuple[int, list[str]]:
+    """Return the number of lines, and the column names of a table."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    header = next((line for line in lines if "┃" in line), "")
+    return len(lines), [cell.strip() for cell in CELLS.split(header)]
+
+
+def run_python(flights: Flights, content: str, where: str) -> None:
+    import numpy as np
+    from sklearn.linear_model import Ridge
+
+    generator = np.random.default_rng(0)
+    rows = {"age": generator.normal(40, 9, 50), "income": generator.normal(3000, 500, 50)}
+    pipeline = Ridge().fit(np.column_stack(list(rows.values())), rows["age"])
+    with flights.connect() as connection:
+        names: dict[str, Any] = {
+            "connection": connection,
+            "pipeline": pipeline,
+            "rows": rows,
+            "query": "SELECT id, carrier, origin, dep_delay, arr_delay >= 15 AS churned FROM departures "
+            "WHERE arr_delay IS NOT NULL AND id % 50 = 0",
+        }
+        exec(compile(content, where, "exec"), names)
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    """Yield page and text of each command that is shown and not run."""
+    for page in PAGES:
+        for token in MarkdownIt().parse(page.read_text(encoding="utf-8")):
+            if token.type == "code_block":
+                for line in token.content.splitlines():
+                    if line.startswith("pgpredict "):
+                        yield named(page), line
+
+
+@pytest.mark.parametrize(("page", "line"), list(command_lines()))
+def test_commands_that_are_shown_exist(page: str, line: str) -> None:
+    words = shlex.split(re.sub(r"[][]", "", line), comments=True)[1:]
+    command = app.get_command(click.Context(app), words[0])
+    assert command is not None, line
+    # a wrong option is an error here
+    command.make_parser(click.Context(command)).parse_args(words[1:])
+
+
+def everything() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -1,0 +1,81 @@
+"""The benchmarks run, on few rows: what they measure must stay possible. No speed is asserted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from benchmarks import batch, memory, report, single
+from benchmarks.workspace import deployed, rewritten, workspace
+from tests.fix_server import Database
+
+ROWS = 3_000
+
+
+def test_every_measurement(database: Database) -> None:
+    said: list[str] = []
+    with database.connect() as connection:
+        with workspace(connection, ROWS, said.append):
+            for case in batch.CASES:
+                statement = rewritten(connection, batch.predict_sql(case))
+                findings = batch.compare(
+                    connection, case, statement, deployed(connection, case.model), ROWS, 1
+                )
+                assert [finding.subject[:3] for finding in findings] == [
+                    "(a)", "(a)", "(b)", "(c)", "(d)"
+                ]  # fmt: skip
+            point = rewritten(connection, single.POINT)
+            assert len(single.point(database.dsn, ROWS, point, points=20)) == 2
+            assert len(single.first_prediction(database.dsn, point, runs=1)) == 2
+            check_memory(database, connection)
+        left = connection.execute(
+            "SELECT to_regnamespace('bench'), (SELECT count(*) FROM ml.models)"
+        ).fetchone()
+    assert left == (None, 0)
+    assert len(said) == 1 + len(batch.CASES)
+
+
+def check_memory(database: Database, connection: psycopg.Connection) -> None:
+    if database.server.cluster is None:
+        return  # a server given by its dsn may be on another machine
+    assert memory.backend_memory(database.dsn).ratio >= 1
+    finding = memory.sharing(database.dsn, database.server.cluster.home.runtime_socket, count=3)
+    assert finding.ours.startswith("1 copy")
+    assert finding.met
+    statement = rewritten(connection, batch.predict_sql(batch.LINEAR, times=2))
+    many = memory.many_rows(database.dsn, statement, batch.scan_sql(batch.LINEAR, times=2), "rows")
+    assert many.met
+
+
+def test_all_ways_predict_the_same(database: Database) -> None:
+    with database.connect() as connection, workspace(connection, ROWS, lambda line: None):
+        for case in batch.CASES:
+            model = deployed(connection, case.model)
+            total = batch.in_memory(case, model, batch.read_all(connection, case), ROWS)
+            ways = {
+                "predict": batch.single(connection, rewritten(connection, batch.predict_sql(case))),
+                "text": batch.by_fetch(connection, case, model, binary=False),
+                "binary": batch.by_fetch(connection, case, model, binary=True),
+                "copy": batch.by_copy(connection, case, model),
+                "row": batch.by_row(connection, case, ROWS),
+            }
+            assert ways == pytest.approx(dict.fromkeys(ways, total), rel=1e-9)
+
+
+def test_results_go_between_the_markers(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    findings = [report.Finding("what", "1 s", "3 s", 3.0, "times as fast", "≥ 2", True)]
+    report.write(document, report.markdown("Title", findings))
+    text = document.read_text()
+    assert "old" not in text
+    assert "| what | 1 s | 3 s | 3.00 times as fast | ≥ 2 | met |" in text
+    assert re.fullmatch(r"before\n<!--.*-->\nafter\n", text, re.DOTALL)
+
+
+def test_the_document_has_the_markers() -> None:
+    text = report.DOCUMENT.read_text()
+    assert text.count(report.BEGIN) == text.count(report.END) == 1
