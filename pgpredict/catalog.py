@@ -67,7 +67,7 @@ class ConnectionCatalog:
         #: type oid -> (is an array, is a pseudo-type, is composite); types do not change these
         self._types: dict[int, tuple[bool, bool, bool]] = {}
 
-    def model(self, name: str) -> ModelInfo | None:
+    def model(self, name: str, version: int | None = None) -> ModelInfo | None:
         """Return the deployed version of a model that the caller may use.
 
         :raises UndeployedModel: if it has none
@@ -93,6 +93,10 @@ class ConnectionCatalog:
     def has_function(self, name: str) -> bool:
         """Tell whether a function of this name is in the search path."""
         return bool(self._rows(_FUNCTION, (name,))[0][0])
+
+    def estimate(self, sql: str) -> float | None:
+        """Return PostgreSQL's estimate of a query's rows."""
+        return None
 
     def describe(self, sql: str) -> Sequence[Column]:
         """Return a query's columns; it is prepared, never run.

@@ -10,17 +10,26 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
+from onnx_models.inline import InlineForm
 from onnx_models.signature import Signature
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """A model that the caller may use, in its deployed version."""
+    """A model that the caller may use, in its deployed version or in the one that was asked for.
+
+    :ivar pinned: whether the version was asked for by number, so that deploying another changes nothing
+    :ivar inline: its form as SQL, if one was certified to be equal to the ONNX form when it was stored
+    :ivar unused: features that have no influence on any output, whatever their values
+    """
 
     name: str
     version: int
     signature: Signature
     schema: str = "models"
+    pinned: bool = False
+    inline: InlineForm | None = None
+    unused: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +71,12 @@ class DescribeError(Exception):
 class Catalog(Protocol):
     """Questions that the rewriter asks."""
 
-    def model(self, name: str) -> ModelInfo | None:
-        """Return the model that the caller knows under this name.
+    def model(self, name: str, version: int | None = None) -> ModelInfo | None:
+        """Return the model that the caller knows under this name; None if there is none.
 
+        :param version: number of a version; None is the deployed one
         :raises UndeployedModel: if it has no deployed version; its position is filled in by the rewriter
+        :raises UnknownVersion: if it has no version of this number; likewise
         """
         ...
 
@@ -81,5 +92,13 @@ class Catalog(Protocol):
         """Return the columns that a query gives, without running it.
 
         :raises DescribeError: if PostgreSQL does not accept the query
+        """
+        ...
+
+    def estimate(self, sql: str) -> float | None:
+        """Return how many rows PostgreSQL expects of a query, without running it.
+
+        :param sql: a query, which may hold parameters
+        :return: None where PostgreSQL cannot tell
         """
         ...

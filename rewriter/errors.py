@@ -43,6 +43,12 @@ class UndeployedModel(RewriteError):
     sqlstate = "55000"
 
 
+class UnknownVersion(RewriteError):
+    """A version that the model does not have."""
+
+    sqlstate = "42704"
+
+
 class UnknownFeature(RewriteError):
     """A feature that is missing, or a name that is no feature of the model."""
 

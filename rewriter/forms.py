@@ -11,7 +11,8 @@ from .names import RESERVED
 from .scan import Token
 from .splice import Span
 
-Kind = Literal["predict", "probability"]
+Kind = Literal["predict", "probability", "set"]
+Missing = Literal["error", "null", "impute"]
 _KINDS: dict[str, Kind] = {"predict": "predict", "probability": "probability"}
 _AFTER_NAME = ("using", "for", "version")
 
@@ -31,11 +32,17 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-    """A PREDICT or PROBABILITY.
+    """A form, however it is spelled.
 
+    :ivar kind: what it gives: the prediction, a probability, or the likeliest classes as JSON
     :ivar path: the model's name, with its schema where that is written
     :ivar items: the USING list; None where there is no USING, which means the same as ``USING *``
     :ivar label: the class after FOR
+    :ivar name: the name that PostgreSQL would give the column of a function call spelled so
+    :ivar version: the number after VERSION
+    :ivar missing: what is to come of NULL features; None is what the model was trained for
+    :ivar top: of kind ``set``, how many classes at the most; None is all
+    :ivar cutoff: of kind ``set``, the least probability; None is 0
     :ivar is_plain: whether the form is just ``PREDICT(name)``, which could be a function of the user's
     :ivar first: index of the form's first token; ``last`` of its closing parenthesis
     """
@@ -49,6 +56,11 @@ class Call:
     span: Span
     first: int
     last: int
+    name: str = "predict"
+    version: int | None = None
+    missing: Missing | None = None
+    top: Span | None = None
+    cutoff: Span | None = None
 
     @property
     def model(self) -> str:
@@ -152,6 +164,7 @@ def _parse(tokens: Sequence[Token], first: int) -> Call:
         span=Span(tokens[first].start, tokens[last].end),
         first=first,
         last=last,
+        name=kind,
     )
 
 

@@ -45,7 +45,7 @@ class StaticCatalog:
         self.functions = functions
         self.described: list[str] = []
 
-    def model(self, name: str) -> ModelInfo | None:
+    def model(self, name: str, version: int | None = None) -> ModelInfo | None:
         models = {"late": ModelInfo("late", 1, _LATE), "delay": ModelInfo("delay", 2, _DELAY)}
         return models.get(name)
 
@@ -65,3 +65,6 @@ class StaticCatalog:
             columns += [*COLUMNS[alias], Column("pgpredict: next source", alias, 99, is_composite=True)]
             star += COLUMNS[alias]
         return [*columns, *star]
+
+    def estimate(self, sql: str) -> float | None:
+        return None

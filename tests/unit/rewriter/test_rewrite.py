@@ -162,7 +162,7 @@ def test_our_names_stay_clear_of_the_users() -> None:
 
 def test_prediction_of_an_undeployed_model_is_refused_at_its_name() -> None:
     class Undeployed(StaticCatalog):
-        def model(self, name: str) -> ModelInfo | None:
+        def model(self, name: str, version: int | None = None) -> ModelInfo | None:
             raise UndeployedModel(f"model {name!r} has no deployed version")
 
     with pytest.raises(UndeployedModel) as caught:

@@ -1,0 +1,7 @@
+"""Models written out as SQL, certified to be equal to their ONNX form."""
+
+from __future__ import annotations
+
+from .form import InlineForm, Rendered, Stage, Wanted
+
+__all__ = ["InlineForm", "Rendered", "Stage", "Wanted"]
