@@ -24,6 +24,16 @@ _RESERVED_WORDS = """
 """
 #: all words that PostgreSQL 13 to 18 reserves in some way; such a name is quoted
 RESERVED = frozenset(_RESERVED_WORDS.split())
+_COLUMN_WORDS = """
+    between bigint bit boolean char character coalesce dec decimal exists extract float greatest
+    grouping inout int integer interval json json_array json_arrayagg json_exists json_object
+    json_objectagg json_query json_scalar json_serialize json_table json_value least merge_action
+    national nchar none normalize nullif numeric out overlay position precision real row setof
+    smallint substring time timestamp treat trim values varchar xmlattributes xmlconcat xmlelement
+    xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
+"""
+#: words that cannot name a table without quotes
+NOT_NAMES = RESERVED - frozenset(_COLUMN_WORDS.split())
 
 
 def quote(name: str) -> str:

@@ -67,7 +67,7 @@ def join_equal(runs: Sequence[Run], sql: str) -> list[Run]:
     for run in runs:
         call = run.outputs[0].call
         label = None if call.label is None else as_written([call.label], sql)
-        known = distinct.setdefault((run.key(sql), call.kind, label), run)
+        known = distinct.setdefault((run.key(sql), call.name, label), run)
         if known is not run:
             known.outputs[0].calls.append(call)
     return list(distinct.values())

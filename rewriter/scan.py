@@ -46,6 +46,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_UESCAPE = re.compile(r"(?:\s|--[^\n\r]*[\n\r])+[uU][eE][sS][cC][aA][pP][eE]\s*'([^0-9A-Fa-f+'\"\s])'")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -76,7 +77,10 @@ class Token:
 def mentions(sql: str) -> bool:
     """Tell whether the text holds one of our words at all; costs a microsecond for 1 kB."""
     lowered = sql.lower()
-    return "predict" in lowered or "probability" in lowered
+    if "predict" in lowered or "probability" in lowered:
+        return True
+    # a model table that is joined without saying how
+    return "models" in lowered and "join" in lowered
 
 
 def scan(sql: str) -> list[Token]:
@@ -104,7 +108,8 @@ def scan(sql: str) -> list[Token]:
             if text in "([":
                 depth += 1
         elif kind == "quoted":
-            tokens.append(Token("quoted", _unquote(match.group()), start, end, depth))
+            name, position = _unquote(sql, match)
+            tokens.append(Token("quoted", name, start, position, depth))
         elif kind == "comment":
             position = _comment_end(sql, start)
         elif kind == "dollar":
@@ -123,11 +128,31 @@ def _fold(word: str) -> str:
     return word.lower() if word.isascii() else "".join(c.lower() if c.isascii() else c for c in word)
 
 
-def _unquote(text: str) -> str:
-    if text[0] != '"':
-        # U&"..." with its escapes; rare enough to be compared by its escaped text
-        return text[3:-1].replace('""', '"')
-    return text[1:-1].replace('""', '"')
+def _unquote(sql: str, match: re.Match[str]) -> tuple[str, int]:
+    """Return a quoted name, and the end of what belongs to it: U&"..." may be followed by UESCAPE."""
+    text = match.group()
+    if text[0] == '"':
+        return text[1:-1].replace('""', '"'), match.end()
+    name, end, escape = text[3:-1].replace('""', '"'), match.end(), "\\"
+    chosen = _UESCAPE.match(sql, end)
+    if chosen is not None:
+        escape, end = chosen[1], chosen.end()
+    return _unescape(name, escape), end
+
+
+def _unescape(name: str, escape: str) -> str:
+    mark = re.escape(escape)
+    codes = rf"{mark}(?:({mark})|([0-9A-Fa-f]{{4}})|\+([0-9A-Fa-f]{{6}}))"
+
+    def character(match: re.Match[str]) -> str:
+        code = match[2] or match[3]
+        number = int(code, 16) if code else 0
+        # what is no character is PostgreSQL's to refuse
+        return escape if match[1] else chr(number) if number <= 0x10FFFF else match[0]
+
+    resolved = re.sub(codes, character, name)
+    # a character beyond the 16 bits of \\xxxx may be written as a pair of surrogates
+    return resolved.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _comment_end(sql: str, start: int) -> int:

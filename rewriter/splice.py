@@ -7,8 +7,11 @@ edit replaces one span by pieces, and edits may lie inside spans that another ed
 from __future__ import annotations
 
 import bisect
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from .errors import RewriteError
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -21,6 +24,14 @@ class Span:
     def holds(self, other: Span) -> bool:
         """Tell whether another span lies in this one."""
         return self.start <= other.start and other.end <= self.end
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Mark(Span):
+    """A place in the user's statement that the text written after it stands for; it has no text itself."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__(at, at)
 
 
 Piece = str | Span
@@ -48,6 +59,35 @@ class Text:
             return None
         start, length = self.origins[run]
         return start + min(position - 1 - self.starts[run], max(length - 1, 0)) + 1
+
+    @contextlib.contextmanager
+    def placing_errors(self) -> Iterator[None]:
+        """Make errors about this text point into the user's statement."""
+        try:
+            yield
+        except RewriteError as error:
+            error.position = None if error.position is None else self.origin(error.position)
+            raise
+
+    def through(self, first: Text) -> Text:
+        """Return this text with its origins in the statement that another text was made from.
+
+        :param first: the text that this one was made from
+        """
+        starts: list[int] = []
+        origins: list[tuple[int, int]] = []
+        for start, (origin, length) in zip(self.starts, self.origins, strict=True):
+            low = bisect.bisect_right(first.starts, origin)
+            high = bisect.bisect_left(first.starts, origin + length)
+            cuts = [origin, *first.starts[low:high]]
+            for cut, end in zip(cuts, [*cuts[1:], origin + length], strict=True):
+                run = bisect.bisect_right(first.starts, cut) - 1
+                # before the user's first character there is only its beginning
+                place, within = first.origins[run] if run >= 0 else (0, 0)
+                into = cut - first.starts[run] if run >= 0 else 0
+                starts.append(start + cut - origin)
+                origins.append((place + min(into, max(within - 1, 0)), min(max(within - into, 0), end - cut)))
+        return Text(self.sql, tuple(starts), tuple(origins))
 
 
 class Splicer:
@@ -92,6 +132,10 @@ class _Writer:
     def write(self, piece: Piece, within: Span | None) -> None:
         if isinstance(piece, str):
             self._put(piece)
+            return
+        if isinstance(piece, Mark):
+            self.starts.append(self.length)
+            self.origins.append((piece.start, 0))
             return
         position = piece.start
         first = bisect.bisect_left(self.order, piece.start, key=lambda span: span.start)

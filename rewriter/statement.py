@@ -8,18 +8,20 @@ import difflib
 from collections.abc import Sequence
 
 from .bind import bind
-from .catalog import Catalog, ModelInfo
+from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .describe import check_rowwise, describe, visible_ctes
 from .emit import emit
 from .emit.outputs import check
 from .errors import NotSupported, UndeployedModel, UnknownModel
 from .forms import Call, find_calls
+from .names import quote
 from .plan import Output, Plan, Run, join_equal
 from .rules import RULES, Rule
 from .scan import Token, mentions, scan
 from .scope import Block, find_blocks, find_ctes, innermost
 from .sources import FromClause, parse_from
 from .splice import Span, Splicer, Text
+from .sugar import desugar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +64,49 @@ def rewrite(sql: str, catalog: Catalog, *, rules: Sequence[Rule] = RULES) -> Rew
     if not mentions(sql):
         return Rewritten(sql, changed=False)
     tokens = scan(sql)
+    desugared = desugar(sql, tokens, _Answering(catalog))
+    if desugared is None:
+        return _rewrite(sql, tokens, catalog, rules)
+    with desugared.placing_errors():
+        rewritten = _rewrite(desugared.sql, scan(desugared.sql), catalog, rules)
+    text = desugared if rewritten._text is None else rewritten._text.through(desugared)
+    return Rewritten(text.sql, changed=True, models=rewritten.models, _text=text)
+
+
+class _Answering:
+    """A catalog that also describes queries with forms in them."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self.model = catalog.model
+        self.model_names = catalog.model_names
+        self.has_function = catalog.has_function
+
+    def describe(self, sql: str) -> Sequence[Column]:
+        rewritten = rewrite(sql, self._catalog)
+        try:
+            return self._catalog.describe(rewritten.sql)
+        except DescribeError as error:
+            error.position = None if error.position is None else rewritten.origin(error.position)
+            raise
+
+    def estimate(self, sql: str) -> float | None:
+        return self._catalog.estimate(rewrite(sql, self._catalog).sql)
+
+
+def _rewrite(sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule]) -> Rewritten:
     calls = find_calls(tokens)
     if not calls:
         return Rewritten(sql, changed=False)
     return _Statement(sql, tokens, catalog, rules).rewrite(calls)
+
+
+def _check_answerable(call: Call) -> None:
+    """Refuse what is understood and cannot be answered yet."""
+    what = "VERSION" if call.version is not None else "ON MISSING" if call.missing else None
+    if what is None and call.kind != "set":
+        return
+    raise NotSupported(f"{what or call.name.upper()} is not supported yet", position=call.position)
 
 
 class _Statement:
@@ -97,17 +138,27 @@ class _Statement:
         ``predict(name)`` alone could be a call of theirs. It is left to PostgreSQL if there is no such model
         and it stands where no prediction could stand anyhow, or a function of that name exists.
         """
-        schema = call.path[0] if len(call.path) == 2 else "models"
+        is_model = len(call.path) == 1 or call.path[:-1] == ("models",)
+        if not is_model and call.is_plain:
+            # an argument of a function: a column by its table's name
+            return False
+        if not is_model:
+            raise UnknownModel(
+                f"there are no models in schema {call.path[0]!r}",
+                hint=f"models live in schema models: {quote(call.model)} or models.{quote(call.model)}",
+                position=call.model_position,
+            )
         try:
-            model = self.catalog.model(call.model) if schema == "models" else None
+            model = self.catalog.model(call.model)
         except UndeployedModel as error:
             error.position = call.model_position
             raise
         if model is not None:
+            _check_answerable(call)
             self.models[call.path] = model
             return True
         if call.is_plain and (
-            block is None or block.clause_of(call.first) == "from" or self.catalog.has_function(call.kind)
+            block is None or block.clause_of(call.first) == "from" or self.catalog.has_function(call.name)
         ):
             return False
         close = difflib.get_close_matches(call.model, list(self.catalog.model_names()), 3, 0.5)
@@ -118,7 +169,7 @@ class _Statement:
         )
 
     def _check_place(self, call: Call, block: Block | None, calls: Sequence[Call]) -> None:
-        form = call.kind.upper()
+        form = call.name.upper()
         if block is None:
             raise NotSupported(
                 f"{form} outside of a SELECT's own clauses is not supported yet",

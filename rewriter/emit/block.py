@@ -109,7 +109,7 @@ class _Emitter:
                 array, cast = arrays(output.call, run.model, alias)
                 spans = [call.span for call in output.calls]
                 self.results.append(
-                    _Result(f"{self.p}o{count}", array, cast, f"{self.p}{count}", output.call.kind, spans)
+                    _Result(f"{self.p}o{count}", array, cast, f"{self.p}{count}", output.call.name, spans)
                 )
         return pieces
 

@@ -41,13 +41,16 @@ def test_a_function_of_the_users_is_theirs() -> None:
 
 REFUSED = [
     ("SELECT PREDICT(lat) FROM f", "42704", "lat)", "did you mean late"),
-    ("SELECT PREDICT(a.b.late) FROM f", "42601", "a.b", "models.model"),
+    ("SELECT PREDICT(a.b.late USING *) FROM f", "42601", "a.b", "models.model"),
+    ("SELECT PREDICT(a.late USING *) FROM f", "42704", "a.late", "models.late"),
     ("SELECT PREDICT(late FOR true) FROM f", "42601", "FOR", "PROBABILITY"),
     ("SELECT PROBABILITY(late FOR) FROM f", "42601", "FOR", "PROBABILITY"),
     ("SELECT PROBABILITY(late FOR carrier) FROM f", "0A000", "carrier", "CASE"),
     ("SELECT PROBABILITY(late FOR 'perhaps') FROM f", "22023", "'perhaps'", "false, true"),
     ("SELECT PROBABILITY(delay) FROM f", "42809", "PROBABILITY", "PREDICT"),
-    ("SELECT PREDICT(late VERSION 2) FROM f", "0A000", "VERSION", "deploy"),
+    ("SELECT PREDICT(late VERSION 2) FROM f", "0A000", "PREDICT", None),
+    ("SELECT PREDICT(late ON MISSING NULL) FROM f", "0A000", "PREDICT", None),
+    ("SELECT PREDICTION_SET(late, 2 USING *) FROM f", "0A000", "PREDICTION_SET", None),
     ("SELECT PREDICT(late USING) FROM f", "42601", ") FROM", "USING"),
     ("SELECT PREDICT(late USING *, , a) FROM f", "42601", ", a", "USING"),
     ("SELECT PREDICT(late USING *, distance + 1) FROM f", "42601", "distance", "AS feature"),

@@ -111,3 +111,19 @@ def test_split(sql: str, parts: list[str]) -> None:
     found = split(sql)
     assert [part for _, part in found] == parts
     assert all(sql[start : start + len(part)] == part for start, part in found)
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        ('U&"d\\0061t\\+000061"', "data"),
+        ("u&\"d!0061t!!\" UESCAPE '!'", "dat!"),
+        ("U&\"d!0061t\" -- comment\n uescape'!'", "dat"),
+        ('U&"a\\\\b""c"', 'a\\b"c'),
+        ('U&"\\D83D\\DE00"', "\U0001f600"),
+        ('U&"\\006"', "\\006"),
+    ],
+)
+def test_names_in_unicode_escapes_are_resolved(sql: str, name: str) -> None:
+    (token,) = scan(sql)
+    assert (token.kind, token.text, token.end) == ("quoted", name, len(sql))
