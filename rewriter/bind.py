@@ -13,6 +13,7 @@ from .forms import Call, Item
 from .names import quote
 from .plan import Input
 from .sources import FromClause, Source
+from .visible import Scope
 
 _NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
 _DATES = ("date", "timestamp without time zone", "timestamp with time zone", "text", "character varying")
@@ -27,10 +28,9 @@ _ACCEPTED: dict[Kind, tuple[str, ...]] = {
 }
 
 
-def bind(call: Call, model: ModelInfo, clause: FromClause, *, nested: bool) -> tuple[Input, ...]:
+def bind(call: Call, model: ModelInfo, scope: Scope) -> tuple[Input, ...]:
     """Return an input for each feature of the model, in the signature's order.
 
-    :param nested: whether the block lies in a query whose columns it may see too
     :raises UnknownFeature: for features that nothing gives, or names that are no features
     :raises AmbiguousFeature: for features that several sources give
     :raises WrongType: for columns that cannot become the feature
@@ -41,15 +41,15 @@ def bind(call: Call, model: ModelInfo, clause: FromClause, *, nested: bool) -> t
     for feature in model.signature.features:
         item = explicit.get(feature.name)
         if item is not None:
-            found[feature.name] = _from_item(item, feature, clause, nested=nested)
+            found[feature.name] = _from_item(item, feature, scope)
             continue
         stars = [None] if items is None else [item for item in items if item.feature is None]
-        bound = _from_stars(stars, feature, call, clause)
+        bound = _from_stars(stars, feature, call, scope)
         if bound is not None:
             found[feature.name] = bound
     missing = [feature.name for feature in model.signature.features if feature.name not in found]
     if missing:
-        raise _missing(call, missing, clause)
+        raise _missing(call, missing, scope.clause)
     return tuple(found[feature.name] for feature in model.signature.features)
 
 
@@ -74,7 +74,8 @@ def _explicit(call: Call, model: ModelInfo) -> dict[str, Item]:
     return explicit
 
 
-def _from_item(item: Item, feature: Feature, clause: FromClause, *, nested: bool) -> Input:
+def _from_item(item: Item, feature: Feature, scope: Scope) -> Input:
+    clause = scope.clause
     position = item.span.start + 1
     pieces = ("(", item.span, ")") if item.path is None else (item.span,)
     if item.path is None or len(item.path) > 2:
@@ -92,7 +93,7 @@ def _from_item(item: Item, feature: Feature, clause: FromClause, *, nested: bool
         where = "FROM"
     if column is None:
         # a nested block may mean a column of the query around it: PostgreSQL knows
-        if nested:
+        if scope.nested:
             return Input(feature, pieces)
         known = sorted({column.name for source in clause.sources for column in source.columns})
         close = difflib.get_close_matches(name, known, 1, 0.6)
@@ -105,13 +106,12 @@ def _from_item(item: Item, feature: Feature, clause: FromClause, *, nested: bool
     return Input(feature, pieces, column.type)
 
 
-def _from_stars(
-    stars: Sequence[Item | None], feature: Feature, call: Call, clause: FromClause
-) -> Input | None:
+def _from_stars(stars: Sequence[Item | None], feature: Feature, call: Call, scope: Scope) -> Input | None:
+    clause = scope.clause
     for item in stars:
         position = call.position if item is None else item.span.start + 1
         if item is not None and item.path:
-            source = clause.source(item.path[-1])
+            source = clause.source(item.path[-1]) or scope.outer(item.path[-1])
             if source is None:
                 raise UnknownFeature(
                     f"source {item.path[-1]!r} does not stand in FROM",
@@ -131,7 +131,8 @@ def _from_stars(
         columns = clause.star if is_merged else owners[0].columns
         column = next(column for column in columns if column.name == feature.name)
         check_type(column.type, feature, position)
-        return Input(feature, (f"{qualifier}{quote(feature.name)}",), column.type)
+        origin = ("" if is_merged else owners[0].alias, feature.name)
+        return Input(feature, (f"{qualifier}{quote(feature.name)}",), column.type, origin)
     return None
 
 

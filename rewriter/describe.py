@@ -2,115 +2,125 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from .catalog import Catalog, Column, DescribeError
-from .errors import InvalidSource, NotSupported
+from .errors import Aggregated, InvalidSource, NotSupported
 from .names import quote
-from .scan import Token, scan
-from .scope import Block, Cte
+from .scan import scan
 from .sources import FromClause
 from .splice import Piece, Span, Splicer
 
 #: column that divides one source's columns from the next one's
 _DIVIDER = "pgpredict: next source"
+#: alias of a FROM that is tried within the queries around it
+_INNER = '"pgpredict: inner"'
 
 
-def describe(
-    clause: FromClause,
-    body: Span,
-    ctes: Sequence[Cte],
-    splicer: Splicer,
-    catalog: Catalog,
-    *,
-    nested: bool,
-) -> None:
+@dataclasses.dataclass
+class Context:
+    """What an expression can be tried in.
+
+    :ivar body: what stands behind FROM; empty where there is none
+    :ivar ctes: definitions that are visible, outer before inner, and whether each is recursive
+    :ivar outer: the FROM of each query around, innermost first
+    """
+
+    body: list[Piece]
+    ctes: list[tuple[list[Piece], bool]]
+    splicer: Splicer
+    catalog: Catalog
+    outer: list[list[Piece]] = dataclasses.field(default_factory=list)
+
+    def columns(self, select: Sequence[Piece]) -> Sequence[Column]:
+        """Return the columns of a query over the context's FROM, which is prepared and never run.
+
+        :param select: the query without its WITH
+        :raises InvalidSource: with PostgreSQL's own complaint, placed into the user's statement
+        """
+        try:
+            return self._ask(select)
+        except InvalidSource as error:
+            if not self.outer or error.sqlstate not in ("42P01", "42703"):
+                raise
+            complaint = error
+        # a FROM may refer to the queries around it (LATERAL, or a function of an outer column)
+        wrapped = list(select)
+        for body in self.outer:
+            wrapped = [f"SELECT {_INNER}.* FROM ", *body, ", LATERAL (", *wrapped, f"\n) AS {_INNER}"]  # noqa: S608 - our own names
+        try:
+            return self._ask(wrapped)
+        except InvalidSource:
+            raise complaint from None
+
+    def _ask(self, select: Sequence[Piece]) -> Sequence[Column]:
+        text = self.splicer.render([*_with(self.ctes), *select])
+        sql, shifts = _renumber(text.sql)
+        try:
+            return self.catalog.describe(sql)
+        except DescribeError as error:
+            position = error.position
+            if position is not None:
+                position = text.origin(position - _shift(shifts, position))
+            raise InvalidSource(error.message, error.hint, position, error.sqlstate) from error
+
+
+def describe(clause: FromClause, context: Context) -> None:
     """Fill in the columns of all sources and of ``SELECT *``.
 
-    :param body: what stands behind FROM
-    :param nested: whether the block lies in another query
-    :param ctes: those that the block sees, outer before inner
     :raises InvalidSource: with PostgreSQL's own complaint, placed into the user's statement
     """
-    pieces = _with(ctes)
+    pieces: list[Piece] = []
     for source in clause.sources:
         pieces += ["SELECT " if source is clause.sources[0] else "", f"{quote(source.alias)}.*, "]
         # a whole row as a value, whatever its columns are called; its type is wanted as well
         pieces.append(f"COALESCE({quote(source.alias)}.*) AS {quote(_DIVIDER)}, ")
-    pieces += ["* FROM ", body]
-    text = splicer.render(pieces)
-    sql, shifts = _renumber(text.sql)
-    try:
-        columns = catalog.describe(sql)
-    except DescribeError as error:
-        position = (
-            None if error.position is None else text.origin(error.position - _shift(shifts, error.position))
-        )
-        hint = error.hint
-        if nested and error.sqlstate in ("42P01", "42703"):
-            hint = (
-                "the FROM of a block that predicts cannot refer to the query around it yet, nor to its own "
-                "recursive CTE; hand values in through USING instead"
-            )
-        raise InvalidSource(error.message, hint, position, error.sqlstate) from error
+    pieces += ["* FROM ", *context.body]
+    columns = context.columns(pieces)
     rows = [column for column in columns if column.name == _DIVIDER]
     groups = _split(columns)
     if len(groups) != len(clause.sources) + 1:
-        raise NotSupported("the columns of FROM could not be told apart", position=body.start + 1)
+        raise NotSupported("the columns of FROM could not be told apart")
     for source, group, row in zip(clause.sources, groups, rows, strict=False):
         source.columns, source.row = tuple(group), row
     clause.star = tuple(groups[-1])
 
 
-def check_rowwise(
-    expressions: Sequence[Span], body: Span | None, ctes: Sequence[Cte], splicer: Splicer, catalog: Catalog
-) -> None:
+def check_rowwise(expressions: Sequence[Span], context: Context) -> None:
     """Refuse features that are no function of one row: aggregates, window functions, set-returning functions.
 
     They would change which rows there are. PostgreSQL refuses them in WHERE, which is how we ask.
 
     :param expressions: those of USING lists that call functions
-    :raises NotSupported: for one that PostgreSQL refuses there
+    :raises Aggregated: for an aggregate
+    :raises NotSupported: for another that PostgreSQL refuses there
     :raises InvalidSource: with PostgreSQL's own complaint about anything else
     """
     for expression in expressions:
-        from_: list[Piece] = [" FROM ", body] if body is not None else []
-        pieces = [*_with(ctes), "SELECT 1", *from_, " WHERE (", expression, ") IS NOT NULL"]
-        text = splicer.render(pieces)
-        sql, shifts = _renumber(text.sql)
+        from_: list[Piece] = [" FROM ", *context.body] if context.body else []
         try:
-            catalog.describe(sql)
-        except DescribeError as error:
-            position = (
-                None
-                if error.position is None
-                else text.origin(error.position - _shift(shifts, error.position))
-            )
-            if error.sqlstate in ("42803", "42P20", "0A000"):
-                raise NotSupported(
-                    "a feature must be computed from one row, without aggregates, window or set-returning "
-                    "functions",
-                    hint="compute it in a subquery of FROM",
-                    position=position or expression.start + 1,
-                ) from error
-            raise InvalidSource(error.message, error.hint, position, error.sqlstate) from error
+            context.columns(["SELECT 1", *from_, " WHERE (", expression, ") IS NOT NULL"])
+        except InvalidSource as error:
+            if error.sqlstate not in ("42803", "42P20", "0A000"):
+                raise
+            refusal = Aggregated if error.sqlstate == "42803" else NotSupported
+            raise refusal(
+                "a feature must be computed from one row, without aggregates, window or set-returning "
+                "functions",
+                hint="compute it in a subquery of FROM",
+                position=error.position or expression.start + 1,
+            ) from error
 
 
-def visible_ctes(ctes: Sequence[Cte], block: Block, tokens: Sequence[Token]) -> list[Cte]:
-    """Return the CTEs that a block sees, of several with one name the innermost."""
-    start = tokens[block.first].start
-    seen = {cte.name: cte for cte in ctes if cte.span.end <= start and block.first < cte.visible.stop}
-    return sorted(seen.values(), key=lambda cte: cte.span)
-
-
-def _with(ctes: Sequence[Cte]) -> list[Piece]:
+def _with(ctes: Sequence[tuple[Sequence[Piece], bool]]) -> list[Piece]:
     pieces: list[Piece] = []
-    for cte in ctes:
+    for definition, _ in ctes:
         if not pieces:
-            pieces.append("WITH RECURSIVE " if any(cte.recursive for cte in ctes) else "WITH ")
+            pieces.append("WITH RECURSIVE " if any(recursive for _, recursive in ctes) else "WITH ")
         else:
             pieces.append(", ")
-        pieces.append(cte.span)
+        pieces += definition
     return [*pieces, " "] if pieces else []
 
 

@@ -79,6 +79,10 @@ class NotSupported(RewriteError):
     sqlstate = "0A000"
 
 
+class Aggregated(NotSupported):
+    """A feature that is computed from a group of rows."""
+
+
 class InvalidSource(RewriteError):
     """PostgreSQL's own complaint about a FROM clause, placed into the user's statement."""
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Literal
 
 from onnx_models.signature import Feature
 
 from .catalog import ModelInfo
-from .forms import Call
+from .forms import Call, Missing
 from .scan import Token
 from .scope import Block, Clause
 from .sources import FromClause
 from .splice import Piece, Span
+
+#: ``inline``: the model's SQL form; ``row``: one row, in the form's place; ``batch``: a join in chunks
+Way = Literal["inline", "row", "batch"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +25,13 @@ class Input:
 
     :ivar pieces: an expression that is valid in the scope of the block's FROM
     :ivar type: the expression's type where it is a plain column, else None
+    :ivar column: alias and name of a column that was bound by name; the alias is empty for a merged column
     """
 
     feature: Feature
     pieces: tuple[Piece, ...]
     type: str | None = None
+    column: tuple[str, str] | None = None
 
 
 @dataclasses.dataclass
@@ -42,15 +48,30 @@ class Output:
 
 @dataclasses.dataclass
 class Run:
-    """One inference: a model over inputs, and everything that is wanted of it."""
+    """One inference: a model over inputs, and everything that is wanted of it.
+
+    :ivar missing: what is to come of NULL features; ``impute`` leaves it to the model
+    :ivar way: how it is answered
+    :ivar reason: why so, in a few words
+    """
 
     model: ModelInfo
     inputs: tuple[Input, ...]
     outputs: list[Output]
+    missing: Missing = "impute"
+    way: Way = "batch"
+    reason: str = ""
 
     def key(self, sql: str) -> tuple[str, ...]:
-        """Return what tells runs apart: the model, and each input as text."""
-        return (self.model.name, *(as_written(input_.pieces, sql) for input_ in self.inputs))
+        """Return what tells runs apart: the model, its version, and each input as text."""
+        version = str(self.model.version) if self.model.pinned else ""
+        inputs = (as_written(input_.pieces, sql) for input_ in self.inputs)
+        return (self.model.name, version, self.missing, *inputs)
+
+    @property
+    def call(self) -> Call:
+        """The first form of the run."""
+        return self.outputs[0].call
 
 
 def as_written(pieces: Sequence[Piece], sql: str) -> str:
@@ -66,8 +87,8 @@ def join_equal(runs: Sequence[Run], sql: str) -> list[Run]:
     distinct: dict[object, Run] = {}
     for run in runs:
         call = run.outputs[0].call
-        label = None if call.label is None else as_written([call.label], sql)
-        known = distinct.setdefault((run.key(sql), call.name, label), run)
+        parts = tuple(part and as_written([part], sql) for part in (call.label, call.top, call.cutoff))
+        known = distinct.setdefault((run.key(sql), call.name, parts), run)
         if known is not run:
             known.outputs[0].calls.append(call)
     return list(distinct.values())
@@ -77,7 +98,10 @@ def join_equal(runs: Sequence[Run], sql: str) -> list[Run]:
 class Plan:
     """A block that predicts. The rules change it; every state of it gives the same rows.
 
-    :ivar calls: the block's own forms, not those of blocks nested in it
+    :ivar calls: the forms that are answered by joins, not those of blocks nested in the block
+    :ivar runs: those that are answered in batches
+    :ivar inline: those that are answered by SQL over the sources
+    :ivar kept: (alias, column) pairs that forms answered in their place still need
     :ivar inner: conjuncts of WHERE that are applied before inference
     :ivar outer: conjuncts of WHERE that are applied after it
     :ivar limited: the clauses that are applied before inference (ORDER BY, LIMIT, OFFSET, FETCH);
@@ -91,6 +115,8 @@ class Plan:
     clause: FromClause
     calls: Sequence[Call]
     runs: list[Run]
+    inline: list[Run] = dataclasses.field(default_factory=list)
+    kept: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     inner: list[Span] = dataclasses.field(default_factory=list)
     outer: list[Span] = dataclasses.field(default_factory=list)
     limited: list[Clause] = dataclasses.field(default_factory=list)
@@ -105,5 +131,7 @@ class Plan:
         return Span(self.tokens[start].start, self.tokens[start].start + len(text.rstrip(" ")))
 
     def predicts(self, span: Span) -> bool:
-        """Tell whether one of the block's own forms stands in a span."""
-        return any(span.holds(call.span) for call in self.calls)
+        """Tell whether a form that is answered in batches stands in a span."""
+        return any(
+            span.holds(call.span) for run in self.runs for output in run.outputs for call in output.calls
+        )

@@ -74,6 +74,7 @@ class Cte:
 
     :ivar span: from its name to the end of its definition
     :ivar visible: the tokens of the WITH clause's own query, after the clause
+    :ivar arm: of a recursive one, what stands before its UNION
     """
 
     name: str
@@ -81,6 +82,7 @@ class Cte:
     recursive: bool
     clause: int
     visible: range
+    arm: Span | None = None
 
 
 def is_word(tokens: Sequence[Token], index: int, *words: str) -> bool:
@@ -200,7 +202,7 @@ def find_ctes(tokens: Sequence[Token]) -> list[Cte]:
 def _with_clause(tokens: Sequence[Token], word: int) -> list[Cte]:
     recursive = is_word(tokens, word + 1, "recursive")
     start = word + 1 + recursive
-    found: list[tuple[str, Span]] = []
+    found: list[tuple[str, Span, Span | None]] = []
     while (opening := _definition(tokens, start)) is not None:
         close = matching(tokens, opening)
         end = close + 1
@@ -215,7 +217,8 @@ def _with_clause(tokens: Sequence[Token], word: int) -> list[Cte]:
                 )
             ):
                 end += 1
-        found.append((tokens[start].text, Span(tokens[start].start, tokens[end - 1].end)))
+        arm = _first_arm(tokens, opening, close) if recursive else None
+        found.append((tokens[start].text, Span(tokens[start].start, tokens[end - 1].end), arm))
         if end >= len(tokens) or tokens[end].text != ",":
             start = end
             break
@@ -223,7 +226,15 @@ def _with_clause(tokens: Sequence[Token], word: int) -> list[Cte]:
     stop = start
     while stop < len(tokens) and tokens[stop].depth >= tokens[word].depth and tokens[stop].text != ";":
         stop += 1
-    return [Cte(name, span, recursive, word, range(start, stop)) for name, span in found]
+    return [Cte(name, span, recursive, word, range(start, stop), arm) for name, span, arm in found]
+
+
+def _first_arm(tokens: Sequence[Token], opening: int, close: int) -> Span | None:
+    depth = tokens[opening].depth + 1
+    for index in range(opening + 1, close):
+        if tokens[index].depth == depth and is_word(tokens, index, "union"):
+            return Span(tokens[opening + 1].start, tokens[index - 1].end)
+    return None
 
 
 def _definition(tokens: Sequence[Token], name: int) -> int | None:

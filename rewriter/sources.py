@@ -28,6 +28,7 @@ class Source:
     :ivar is_table: whether it is a table or view by its own name, which ``schema.table.column`` may refer to
     :ivar columns: in order; empty until described
     :ivar row: the whole row as one value, once described
+    :ivar at: index of the token that it begins with
     """
 
     alias: str
@@ -35,6 +36,7 @@ class Source:
     is_table: bool = False
     columns: tuple[Column, ...] = ()
     row: Column | None = None
+    at: int = -1
 
     def column(self, name: str) -> Column | None:
         """Return the column of this name, the first of several."""
@@ -86,7 +88,10 @@ def _parse_list(tokens: Sequence[Token], start: int, end: int, clause: FromClaus
     depth = tokens[start].depth
     index = start
     while index < end:
+        known, first = len(clause.sources), index
         index = _parse_item(tokens, index, end, clause)
+        for source in clause.sources[known:]:
+            source.at = first if source.at < 0 else source.at
         while index < end:
             token = tokens[index]
             if token.depth == depth:

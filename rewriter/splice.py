@@ -104,10 +104,15 @@ class Splicer:
         """Put pieces in the place of a span; spans within the pieces must be smaller."""
         self._edits[span] = list(pieces)
 
-    @property
-    def has_edits(self) -> bool:
-        """Whether the statement changes at all."""
-        return bool(self._edits)
+    def copy(self) -> Splicer:
+        """Return a splicer with the same edits, to try others in."""
+        other = Splicer(self.sql)
+        other._edits = dict(self._edits)
+        return other
+
+    def become(self, other: Splicer) -> None:
+        """Take over the edits of another one."""
+        self._edits = dict(other._edits)
 
     def render(self, pieces: Sequence[Piece]) -> Text:
         """Return pieces as text, with all edits that lie within their spans."""

@@ -9,19 +9,21 @@ from collections.abc import Sequence
 
 from .bind import bind
 from .catalog import Catalog, Column, DescribeError, ModelInfo
-from .describe import check_rowwise, describe, visible_ctes
-from .emit import emit
-from .emit.outputs import check
-from .errors import NotSupported, UndeployedModel, UnknownModel
+from .choose import Setting, choose, stored
+from .describe import check_rowwise
+from .dml import find_dml
+from .emit import emit, inline_expression, row_expression
+from .emit.outputs import check, result_type
+from .errors import Aggregated, InvalidSource, NotSupported, UndeployedModel, UnknownModel, UnknownVersion
 from .forms import Call, find_calls
-from .names import quote
-from .plan import Output, Plan, Run, join_equal
+from .names import prefix_free_of, quote
+from .plan import Input, Output, Plan, Run, join_equal
 from .rules import RULES, Rule
 from .scan import Token, mentions, scan
 from .scope import Block, find_blocks, find_ctes, innermost
-from .sources import FromClause, parse_from
 from .splice import Span, Splicer, Text
 from .sugar import desugar
+from .visible import Scopes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Rewritten:
     :ivar sql: what PostgreSQL is to be given
     :ivar changed: whether it differs from what the user wrote
     :ivar models: the models that it uses
+    :ivar runs: what is predicted, and how
     """
 
     sql: str
     changed: bool
     models: tuple[ModelInfo, ...] = ()
+    runs: tuple[Run, ...] = ()
     _text: Text | None = None
 
     def origin(self, position: int) -> int | None:
@@ -43,18 +47,14 @@ class Rewritten:
         return position if self._text is None else self._text.origin(position)
 
 
-#: places of a SELECT where a prediction cannot be made yet
-_REFUSED_CLAUSES = {
-    "from": "in FROM or JOIN ... ON",
-    "limit": "in LIMIT",
-    "offset": "in OFFSET",
-    "fetch": "in FETCH",
-    "into": "in INTO",
-}
+#: clauses of a SELECT whose forms are answered where they stand
+_IN_PLACE = ("from", "limit", "offset", "fetch", "into")
 
 
-def rewrite(sql: str, catalog: Catalog, *, rules: Sequence[Rule] = RULES) -> Rewritten:
-    """Return a statement with each PREDICT turned into a join with its model's batch table.
+def rewrite(
+    sql: str, catalog: Catalog, *, rules: Sequence[Rule] = RULES, setting: Setting | None = None
+) -> Rewritten:
+    """Return a statement in which PostgreSQL finds each PREDICT answered.
 
     A statement without our syntax comes back as it is, and the catalog is not asked.
 
@@ -64,13 +64,14 @@ def rewrite(sql: str, catalog: Catalog, *, rules: Sequence[Rule] = RULES) -> Rew
     if not mentions(sql):
         return Rewritten(sql, changed=False)
     tokens = scan(sql)
+    setting = setting or Setting()
     desugared = desugar(sql, tokens, _Answering(catalog))
     if desugared is None:
-        return _rewrite(sql, tokens, catalog, rules)
+        return _rewrite(sql, tokens, catalog, rules, setting)
     with desugared.placing_errors():
-        rewritten = _rewrite(desugared.sql, scan(desugared.sql), catalog, rules)
+        rewritten = _rewrite(desugared.sql, scan(desugared.sql), catalog, rules, setting)
     text = desugared if rewritten._text is None else rewritten._text.through(desugared)
-    return Rewritten(text.sql, changed=True, models=rewritten.models, _text=text)
+    return dataclasses.replace(rewritten, sql=text.sql, changed=True, _text=text)
 
 
 class _Answering:
@@ -94,45 +95,59 @@ class _Answering:
         return self._catalog.estimate(rewrite(sql, self._catalog).sql)
 
 
-def _rewrite(sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule]) -> Rewritten:
+def _rewrite(
+    sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule], setting: Setting
+) -> Rewritten:
     calls = find_calls(tokens)
     if not calls:
         return Rewritten(sql, changed=False)
-    return _Statement(sql, tokens, catalog, rules).rewrite(calls)
-
-
-def _check_answerable(call: Call) -> None:
-    """Refuse what is understood and cannot be answered yet."""
-    what = "VERSION" if call.version is not None else "ON MISSING" if call.missing else None
-    if what is None and call.kind != "set":
-        return
-    raise NotSupported(f"{what or call.name.upper()} is not supported yet", position=call.position)
+    return _Statement(sql, tokens, catalog, rules, setting).rewrite(calls)
 
 
 class _Statement:
-    def __init__(self, sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule]) -> None:
-        self.sql, self.tokens, self.catalog, self.rules = sql, tokens, catalog, rules
+    def __init__(
+        self, sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule], setting: Setting
+    ) -> None:
+        self.sql, self.tokens, self.catalog, self.rules, self.setting = sql, tokens, catalog, rules, setting
         self.blocks = find_blocks(tokens)
-        self.ctes = find_ctes(tokens)
+        self.prefix = prefix_free_of(token.text for token in tokens if token.is_name)
         self.splicer = Splicer(sql)
-        self.models: dict[tuple[str, ...], ModelInfo] = {}
+        # the statement with a NULL for each form, which PostgreSQL can tell the columns of
+        self.probe = Splicer(sql)
+        self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
+        self.stored = stored(tokens)
+        self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
+        self.runs: list[Run] = []
+        #: index of a form's first token -> its features
+        self.inputs: dict[int, tuple[Input, ...]] = {}
 
     def rewrite(self, calls: list[Call]) -> Rewritten:
-        owned: dict[int, list[Call]] = {}
-        for call in calls:
-            block = innermost(self.blocks, call.first)
-            if self._is_ours(call, block):
-                self._check_place(call, block, calls)
-                owned.setdefault(self.blocks.index(block), []).append(call)  # type: ignore[arg-type]
-        # inner blocks and CTEs first: what stands around them is described with them rewritten
-        for index in sorted(owned, key=lambda index: self.blocks[index].end):
-            self._rewrite_block(self.blocks[index], owned[index])
-        if not self.splicer.has_edits:
+        ours = [call for call in calls if self._is_ours(call)]
+        if not ours:
             return Rewritten(self.sql, changed=False)
+        for call in ours:
+            model = self._model(call)
+            check(call, model, self.sql)
+            self.probe.replace(call.span, [f"(SELECT NULL::{result_type(call, model)} AS {call.name})"])
+        for call in ours:
+            self.inputs[call.first] = bind(call, self._model(call), self.scopes.of(call))
+        owned: dict[int, list[Call]] = {}
+        for call in ours:
+            block = self._block(call, ours)
+            if block is None:
+                self._in_place(call)
+            else:
+                owned.setdefault(self.blocks.index(block), []).append(call)
+        for index, held in owned.items():
+            self._rewrite_block(self.blocks[index], held)
         text = self.splicer.render([Span(0, len(self.sql))])
-        return Rewritten(text.sql, changed=True, models=tuple(self.models.values()), _text=text)
+        models = tuple(self.models.values())
+        return Rewritten(text.sql, changed=True, models=models, runs=tuple(self.runs), _text=text)
 
-    def _is_ours(self, call: Call, block: Block | None) -> bool:
+    def _model(self, call: Call) -> ModelInfo:
+        return self.models[call.path, call.version]
+
+    def _is_ours(self, call: Call) -> bool:
         """Find the form's model, or tell that the form is a function of the user's.
 
         ``predict(name)`` alone could be a call of theirs. It is left to PostgreSQL if there is no such model
@@ -149,18 +164,18 @@ class _Statement:
                 position=call.model_position,
             )
         try:
-            model = self.catalog.model(call.model)
-        except UndeployedModel as error:
+            model = self.catalog.model(call.model, call.version)
+        except (UndeployedModel, UnknownVersion) as error:
             error.position = call.model_position
             raise
         if model is not None:
-            _check_answerable(call)
-            self.models[call.path] = model
+            self.models[call.path, call.version] = model
             return True
-        if call.is_plain and (
-            block is None or block.clause_of(call.first) == "from" or self.catalog.has_function(call.name)
-        ):
-            return False
+        if call.is_plain:
+            block = innermost(self.blocks, call.first)
+            in_from = block is None or block.clause_of(call.first) == "from"
+            if in_from or self.catalog.has_function(call.name):
+                return False
         close = difflib.get_close_matches(call.model, list(self.catalog.model_names()), 3, 0.5)
         raise UnknownModel(
             f'model "{".".join(call.path)}" does not exist',
@@ -168,76 +183,143 @@ class _Statement:
             position=call.model_position,
         )
 
-    def _check_place(self, call: Call, block: Block | None, calls: Sequence[Call]) -> None:
-        form = call.name.upper()
-        if block is None:
-            raise NotSupported(
-                f"{form} outside of a SELECT's own clauses is not supported yet",
-                hint="predict in a subquery: (SELECT ... FROM ...)",
-                position=call.position,
-            )
-        around = [other for other in calls if other.first < call.first <= other.last]
-        if any(innermost(self.blocks, other.first) is block for other in around):
-            raise NotSupported(
-                f"{form} inside of another form's USING is not supported yet",
-                hint="predict the inner one in a subquery of FROM",
-                position=call.position,
-            )
-        clause = block.clause_of(call.first)
-        if clause in _REFUSED_CLAUSES:
-            raise NotSupported(
-                f"{form} {_REFUSED_CLAUSES[clause]} is not supported yet",
-                hint="predict in a subquery of FROM, or in WHERE" if clause == "from" else None,
-                position=call.position,
-            )
-        if "for" in block.clauses:
-            raise NotSupported(
-                f"{form} beside FOR UPDATE or FOR SHARE is not supported yet",
-                hint="lock the rows in a subquery or a CTE",
-                position=self.tokens[block.clauses["for"].word].start + 1,
-            )
+    def _block(self, call: Call, calls: Sequence[Call]) -> Block | None:
+        """Return the SELECT that can answer a form beside its rows; None where only its place can."""
+        container = self.scopes.container(call.first)
+        if not isinstance(container, Block) or "for" in container.clauses:
+            return None
+        if any(other.first < call.first <= other.last for other in calls):
+            return None
+        if container.clause_of(call.first) in _IN_PLACE or self.scopes.in_recursion(container):
+            return None
+        return container
+
+    # forms that are answered where they stand
+
+    def _in_place(self, call: Call, *, grouped: bool = False) -> Run:
+        run = self._run(call)
+        self._check_features(call, grouped=grouped)
+        choose(run, self.sql, self.setting, self.stored, block=False)
+        self._answer(call, run)
+        return run
+
+    def _answer(self, call: Call, run: Run) -> None:
+        if run.way == "inline":
+            pieces = inline_expression(call, run, self.prefix, self.sql)
+        else:
+            pieces = row_expression(call, run, self.prefix)
+        self.runs.append(run)
+        self.splicer.replace(call.span, pieces)
+
+    def _run(self, call: Call) -> Run:
+        return Run(self._model(call), self.inputs[call.first], [Output([call])], call.missing or "impute")
+
+    def _check_features(self, call: Call, *, grouped: bool) -> None:
+        spans = [item.span for item in call.items or () if item.path is None]
+        for span in spans:
+            tokens = self._tokens_in(span)
+            if not any(token.is_name and self._next(token).text == "(" for token in tokens):
+                continue
+            try:
+                check_rowwise([span], self.scopes.of(call).context)
+            except Aggregated:
+                if not grouped or not self._aggregates_columns(tokens):
+                    raise
+
+    def _tokens_in(self, span: Span) -> list[Token]:
+        start = bisect.bisect_left(self.tokens, span.start, key=lambda token: token.start)
+        end = bisect.bisect_left(self.tokens, span.end, key=lambda token: token.start)
+        return self.tokens[start:end]
+
+    def _next(self, token: Token) -> Token:
+        index = bisect.bisect_right(self.tokens, token.start, key=lambda other: other.start)
+        return self.tokens[index] if index < len(self.tokens) else token
+
+    def _aggregates_columns(self, tokens: Sequence[Token]) -> bool:
+        """Tell whether every function's arguments name something.
+
+        In a subquery, ``max(f.distance)`` is the outer query's aggregate, but ``count(*)`` would be its own.
+        """
+        for index, token in enumerate(tokens[:-1]):
+            if token.is_name and tokens[index + 1].text == "(" and tokens[index + 1].kind == "punct":
+                inside = [other for other in tokens[index + 2 :] if other.depth > tokens[index + 1].depth]
+                if not inside or not any(other.is_name for other in inside):
+                    return False
+        return True
+
+    # forms that are answered beside the rows of their SELECT
 
     def _rewrite_block(self, block: Block, calls: list[Call]) -> None:
-        clause = self._sources(block)
-        self._check_features(block, calls)
-        nested = block.depth > 0
-        runs = []
+        runs: list[Run] = []
         for call in calls:
-            model = self.models[call.path]
-            check(call, model, self.sql)
-            runs.append(Run(model, bind(call, model, clause, nested=nested), [Output([call])]))
-        plan = Plan(self.sql, self.tokens, self.blocks, block, clause, calls, join_equal(runs, self.sql))
+            try:
+                self._check_features(call, grouped=False)
+            except Aggregated:
+                self._in_place(call, grouped=True)
+                continue
+            runs.append(self._run(call))
+        runs = join_equal(runs, self.sql)
+        for run in runs:
+            choose(run, self.sql, self.setting, self.stored, block=True)
+        for run in [run for run in runs if run.way == "row"]:
+            for call in run.outputs[0].calls:
+                self._answer(call, run)
+        runs = [run for run in runs if run.way != "row"]
+        if not runs:
+            return
+        try:
+            splicer = self.splicer.copy()
+            self._emit(block, runs, splicer)
+            if "group" in block.clauses or "having" in block.clauses:
+                self._try(block, splicer)
+        except (NotSupported, InvalidSource) as error:
+            if isinstance(error, InvalidSource) and error.sqlstate != "42803":
+                raise
+            for run in runs:
+                for call in run.outputs[0].calls:
+                    self._in_place(call, grouped=True)
+            return
+        self.splicer.become(splicer)
+        self.runs += runs
+
+    def _emit(self, block: Block, runs: list[Run], splicer: Splicer) -> None:
+        batches = [run for run in runs if run.way == "batch"]
+        inline = [run for run in runs if run.way == "inline"]
+        answered = [call for run in runs for output in run.outputs for call in output.calls]
+        kept = self._kept(block, answered)
+        plan = Plan(
+            self.sql,
+            self.tokens,
+            self.blocks,
+            block,
+            self.scopes.clause(block),
+            answered,
+            batches,
+            inline,
+            kept,
+        )
         where = block.clauses.get("where")
         if where is not None:
             plan.outer = [plan.span(where.start, where.end)]
-        for rule in self.rules:
-            rule(plan)
-        emit(plan, self.splicer)
+        if batches:
+            for rule in self.rules:
+                rule(plan)
+        emit(plan, splicer, self.prefix)
 
-    def _check_features(self, block: Block, calls: Sequence[Call]) -> None:
-        spans = [item.span for call in calls for item in call.items or () if item.path is None]
-        calling = [span for span in spans if self._calls_function(span)]
-        from_ = block.clauses.get("from")
-        body = None
-        if from_ is not None:
-            body = Span(self.tokens[from_.start].start, self.tokens[from_.end - 1].end)
-        ctes = visible_ctes(self.ctes, block, self.tokens)
-        check_rowwise(calling, body, ctes, self.splicer, self.catalog)
+    def _kept(self, block: Block, answered: Sequence[Call]) -> set[tuple[str, str]]:
+        """Return the columns that other forms in the block or nested in it have bound by name."""
+        done = {call.first for call in answered}
+        others = (inputs for first, inputs in self.inputs.items() if block.holds(first) and first not in done)
+        columns = {input_.column for inputs in others for input_ in inputs if input_.column is not None}
+        clause = self.scopes.clause(block)
+        return {
+            (alias, name)
+            for alias, name in columns
+            if (name in clause.merged if not alias else clause.source(alias) is not None)
+        }
 
-    def _calls_function(self, span: Span) -> bool:
-        start = bisect.bisect_left(self.tokens, span.start, key=lambda token: token.start)
-        end = bisect.bisect_left(self.tokens, span.end, key=lambda token: token.start)
-        return any(
-            self.tokens[index].is_name and self.tokens[index + 1].text == "("
-            for index in range(start, end - 1)
-        )
-
-    def _sources(self, block: Block) -> FromClause:
-        from_ = block.clauses.get("from")
-        if from_ is None or from_.start >= from_.end:
-            return FromClause([])
-        clause = parse_from(self.tokens, from_.start, from_.end)
-        body = Span(self.tokens[from_.start].start, self.tokens[from_.end - 1].end)
-        ctes = visible_ctes(self.ctes, block, self.tokens)
-        describe(clause, body, ctes, self.splicer, self.catalog, nested=block.depth > 0)
-        return clause
+    def _try(self, block: Block, splicer: Splicer) -> None:
+        """Let PostgreSQL see a grouped SELECT: forms may have to be answered after its groups are made."""
+        context = dataclasses.replace(self.scopes.context(block), splicer=splicer)
+        span = Span(self.tokens[block.first].start, self.tokens[block.end - 1].end)
+        context.columns([span])

@@ -1,7 +1,9 @@
-"""Writes the SQL of a planned block."""
+"""Writes the SQL of a planned block, and of forms that are answered where they stand."""
 
 from __future__ import annotations
 
 from .block import emit
+from .inline import can_inline, inline_expression
+from .row import row_expression
 
-__all__ = ["emit"]
+__all__ = ["can_inline", "emit", "inline_expression", "row_expression"]

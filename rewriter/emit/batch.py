@@ -15,8 +15,7 @@ def batch_text(numbers: Sequence[str], matrix: str, texts: Sequence[tuple[str, s
     :param matrix: column of float8[], a row's values of the numbers; not read if there are none
     :param texts: (feature, column of text)
     """
-    names = {"numbers": list(numbers), "texts": [name for name, _ in texts]}
-    tail = json.dumps(names, ensure_ascii=False, separators=(",", ":"))[1:]
+    tail = head(numbers, [name for name, _ in texts])
     parts = ["""'{"v":1,"rows":'""", "pg_catalog.count(*)", literal("," + tail)]
     for _, column in texts:
         parts += ["E'\\n'", f"pg_catalog.array_to_json(pg_catalog.array_agg({column}))"]
@@ -25,3 +24,9 @@ def batch_text(numbers: Sequence[str], matrix: str, texts: Sequence[tuple[str, s
         parts.append(f"pg_catalog.encode(ml.raw(pg_catalog.array_agg({matrix})), 'base64')")
     # concat rather than ||, whose meaning the caller's search_path could change
     return f"pg_catalog.concat({', '.join(parts)})"
+
+
+def head(numbers: Sequence[str], texts: Sequence[str]) -> str:
+    """Return the rest of the batch text's first line behind the number of rows."""
+    names = {"numbers": list(numbers), "texts": list(texts)}
+    return json.dumps(names, ensure_ascii=False, separators=(",", ":"))[1:]

@@ -6,55 +6,112 @@ The block keeps its text. In the place of FROM and WHERE come the rows with thei
     FROM (SELECT unnest(carried columns and results) FROM (batches) JOIN models.m__batch ...) AS _p_p
     CROSS JOIN LATERAL (SELECT _p_p._p_k1 AS id, ...) AS f
     CROSS JOIN LATERAL (SELECT _p_p._p_o1 AS predict) AS _p_1
+
+Where all forms are written out as SQL, FROM stays and their LATERAL subqueries follow it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from rewriter.names import prefix_free_of, quote
-from rewriter.plan import Plan, Run, as_written
+from rewriter.names import quote
+from rewriter.plan import Plan, Run
 from rewriter.references import References, collect
 from rewriter.scan import Token
-from rewriter.scope import Clause
 from rewriter.sources import Source
 from rewriter.splice import Piece, Span, Splicer
 from rewriter.tree import merged_uses
 
-from .batch import batch_text
-from .carry import Carry, carry
-from .convert import converted, is_text
-from .outputs import arrays
-
-#: rows of a chunk: small enough for the cache and for a quick cancel, large enough to be worth the call
-CHUNK_ROWS = 20_000
-
-
-@dataclasses.dataclass
-class _Result:
-    """One output of a run: our column, and the name that the form goes by."""
-
-    column: str
-    array: list[Piece]
-    cast: str | None
-    lateral: str
-    kind: str
-    spans: list[Span]
+from .carry import Carried, Carry, carry
+from .chunks import Chunks, Result, conjunction
+from .inline import inline_steps
 
 
 class _Emitter:
-    def __init__(self, plan: Plan, splicer: Splicer) -> None:
-        self.plan, self.splicer, self.sql = plan, splicer, plan.sql
-        self.p = prefix_free_of(token.text for token in plan.tokens if token.is_name)
+    def __init__(self, plan: Plan, splicer: Splicer, p: str) -> None:
+        self.plan, self.splicer, self.sql, self.p = plan, splicer, plan.sql, p
         self.found: References = collect(plan)
+        self.found.columns |= {pair for pair in plan.kept if pair[0]}
+        self.found.merged |= {name for alias, name in plan.kept if not alias}
+        self.laterals: list[list[Piece]] = []
+        self.results: list[Result] = []
+
+    def emit(self) -> None:
+        for number, run in enumerate(self.plan.inline, 1):
+            self._write_out(run, number)
+        if self.plan.runs:
+            self._emit_batches()
+        else:
+            self._emit_locals()
+        self._replace_calls()
+
+    def _write_out(self, run: Run, number: int) -> None:
+        steps = inline_steps(run, number, self.p, self.sql)
+        self.laterals += steps.laterals
+        for place, (output, value) in enumerate(zip(run.outputs, steps.outputs, strict=True), 1):
+            alias = f"{self.p}i{number}_{place}"
+            spans = [call.span for call in output.calls]
+            result = Result(f"{self.p}o{number}_{place}", value, [], None, alias, output.call.name, spans)
+            self.results.append(result)
+            self.laterals.append([f"(SELECT {value} AS {quote(self._output_name(result))}) AS {alias}"])
+
+    def _emit_locals(self) -> None:
+        clauses, tokens = self.plan.block.clauses, self.plan.tokens
+        from_ = clauses.get("from")
+        present = from_ is not None and from_.start < from_.end
+        at = tokens[(from_ if present and from_ else clauses["select"]).end - 1].end
+        pieces: list[Piece] = []
+        for place, lateral in enumerate(self.laterals):
+            pieces += [", LATERAL " if place or present else " FROM ", *lateral]
+        self.splicer.replace(Span(at, at), pieces)
+        for span, alias in self.found.stars:
+            if alias is None:
+                self.splicer.replace(span, [self._written_star()])
+
+    def _written_star(self) -> str:
+        """Return ``*`` without our subqueries; FROM is still there, so merged columns go by their names."""
+        clause = self.plan.clause
+        if not clause.merged:
+            return ", ".join(f"{quote(source.alias)}.*" for source in clause.sources if source.columns)
+        return self._star("")
+
+    # batches
+
+    def _emit_batches(self) -> None:
         self.qualified_merged = self._qualify_merged()
-        self.carry: Carry = carry(plan, self.found, self.p)
-        self.results: list[_Result] = []
-        #: converted expression as text -> (our column, its pieces)
-        self.features: dict[str, tuple[str, list[Piece]]] = {}
-        #: a run's features of numbers, as our columns -> our column of the array of them
-        self.matrices: dict[str, str] = {}
+        self.carry: Carry = carry(self.plan, self.found, self.p)
+        self._carry_results()
+        chunks = Chunks(self.plan, self.carry, self.p, self.laterals)
+        pieces: list[Piece] = ["FROM (", *chunks.select(), f") AS {self.p}p"]
+        for alias, columns in self.carry.sources.items():
+            pieces.append(self._lateral(columns, quote(alias)))
+        if self.carry.merged:
+            pieces.append(self._lateral(self.carry.merged, f"{self.p}j"))
+        for alias, name in self.carry.rows.items():
+            pieces.append(self._lateral([(alias, name)], f"{self.p}w_{len(pieces)}"))
+        self._replace_rows(pieces)
+        for result in chunks.results:
+            output = f"{result.value} AS {quote(self._output_name(result))}"
+            pieces.append(f"\nCROSS JOIN LATERAL (SELECT {output}) AS {result.lateral}")
+        self.results += chunks.results
+        pieces += self._where()
+        self._replace_from(pieces)
+        self._replace_stars()
+        for span in self.found.prefixes:
+            self.splicer.replace(span, [])
+        for start in self.qualified_merged:
+            self.splicer.replace(Span(start, start), [f"{self.p}j."])
+        for clause in self.plan.limited:
+            if clause.name != "order":
+                self.splicer.replace(self.plan.span(clause.word, clause.end), [])
+
+    def _carry_results(self) -> None:
+        """Let what was written out as SQL before the batches come back under its alias."""
+        for number, result in enumerate(self.results, 1):
+            name = quote(self._output_name(result))
+            our = f"{self.p}h{number}"
+            self.carry.values.append(Carried(our, f"{result.lateral}.{name}"))
+            self.carry.sources.setdefault(result.lateral, []).append((self._output_name(result), our))
 
     def _qualify_merged(self) -> list[int]:
         """Find the uses of merged columns that would be ambiguous beside the same column of a source."""
@@ -71,173 +128,21 @@ class _Emitter:
         block, tokens = self.plan.block, self.plan.tokens
         return Span(tokens[block.first].start, tokens[block.end - 1].end)
 
-    def emit(self) -> None:
-        models = self._models()
-        pieces = ["FROM (", *self._predicted(models), f") AS {self.p}p"]
-        for alias, columns in self.carry.sources.items():
-            pieces.append(self._lateral(columns, quote(alias)))
-        if self.carry.merged:
-            pieces.append(self._lateral(self.carry.merged, f"{self.p}j"))
-        for alias, name in self.carry.rows.items():
-            pieces.append(self._lateral([(alias, name)], f"{self.p}w_{len(pieces)}"))
-        self._replace_rows(pieces)
-        for result in self.results:
-            pieces.append(self._lateral([(self._output_name(result), result.column)], result.lateral))
-        pieces += self._where()
-        self._replace_from(pieces)
-        self._replace_calls()
-        self._replace_stars()
-        for span in self.found.prefixes:
-            self.splicer.replace(span, [])
-        for start in self.qualified_merged:
-            self.splicer.replace(Span(start, start), [f"{self.p}j."])
-        for clause in self.plan.limited:
-            if clause.name != "order":
-                self.splicer.replace(self.plan.span(clause.word, clause.end), [])
-
-    # what is predicted
-
-    def _models(self) -> list[Piece]:
-        pieces: list[Piece] = []
-        for number, run in enumerate(self.plan.runs, 1):
-            alias = f"{self.p}m{number}"
-            table = f"{quote(run.model.schema)}.{quote(run.model.name + '__batch')}"
-            batch = f"{self.p}b.{self.p}b{number}"
-            pieces.append(f"\n  JOIN {table} AS {alias} ON {alias}.batch OPERATOR(pg_catalog.=) {batch}")
-            for output in run.outputs:
-                count = len(self.results) + 1
-                array, cast = arrays(output.call, run.model, alias)
-                spans = [call.span for call in output.calls]
-                self.results.append(
-                    _Result(f"{self.p}o{count}", array, cast, f"{self.p}{count}", output.call.name, spans)
-                )
-        return pieces
-
-    def _predicted(self, models: list[Piece]) -> list[Piece]:
-        batches = ["\n  FROM (", *self._batches(), f") AS {self.p}b", *models]
-        if self.carry.boxed:
-            return [*self._unboxed(), *batches, *self._rows_from()]
-        columns: list[list[Piece]] = [
-            [f"pg_catalog.unnest({self.p}b.{value.name}) AS {value.name}"] for value in self.carry.plain
-        ]
-        columns += [
-            ["pg_catalog.unnest(", *result.array, ")", _cast(result.cast), f" AS {result.column}"]
-            for result in self.results
-        ]
-        return ["SELECT ", *_joined(columns, ", "), *batches]
-
-    def _unboxed(self) -> list[Piece]:
-        columns = [f"{self.p}u.{value.name}" for value in self.carry.values]
-        columns += [
-            f"{self.p}u.{result.column}{_cast(result.cast)} AS {result.column}" for result in self.results
-        ]
-        return ["SELECT ", ", ".join(columns)]
-
-    def _rows_from(self) -> list[Piece]:
-        """Unnest in step in FROM, where a record may be given its fields' types."""
-        fields = ", ".join(f"{value.name} {value.record_type}" for value in self.carry.boxed)
-        functions: list[list[Piece]] = [
-            [f"pg_catalog.unnest({self.p}b.{value.name})"] for value in self.carry.plain
-        ]
-        functions.append([f"pg_catalog.unnest({self.p}b.{self.p}r) AS ({fields})"])
-        functions += [["pg_catalog.unnest(", *result.array, ")"] for result in self.results]
-        names = [value.name for value in (*self.carry.plain, *self.carry.boxed)]
-        names += [result.column for result in self.results]
-        joined = _joined(functions, ", ")
-        return ["\n  CROSS JOIN LATERAL ROWS FROM (", *joined, f") AS {self.p}u({', '.join(names)})"]
-
-    def _batches(self) -> list[Piece]:
-        columns = [f"pg_catalog.array_agg({value.name}) AS {value.name}" for value in self.carry.plain]
-        if self.carry.boxed:
-            fields = ", ".join(value.name for value in self.carry.boxed)
-            columns.append(f"pg_catalog.array_agg(ROW({fields})) AS {self.p}r")
-        columns += [
-            f"{self._batch_of(run)} AS {self.p}b{number}" for number, run in enumerate(self.plan.runs, 1)
-        ]
-        return [
-            f"SELECT {', '.join(columns)}\n    FROM (",  # noqa: S608 - our own names
-            *self._rows(),
-            f") AS {self.p}s GROUP BY {self.p}chunk",
-        ]
-
-    def _batch_of(self, run: Run) -> str:
-        numbers: list[tuple[str, str]] = []
-        texts: list[tuple[str, str]] = []
-        for input_ in run.inputs:
-            kind = texts if is_text(input_) else numbers
-            kind.append(
-                (input_.feature.name, self._feature(converted(input_), "t" if is_text(input_) else "n"))
-            )
-        return batch_text(
-            [name for name, _ in numbers], self._matrix([column for _, column in numbers]), texts
-        )
-
-    def _matrix(self, columns: Sequence[str]) -> str:
-        if not columns:
-            return ""
-        return self.matrices.setdefault(", ".join(columns), f"{self.p}a{len(self.matrices) + 1}")
-
-    def _feature(self, pieces: list[Piece], letter: str) -> str:
-        key = as_written(pieces, self.sql)
-        if key not in self.features:
-            self.features[key] = (f"{self.p}{letter}{len(self.features) + 1}", pieces)
-        return self.features[key][0]
-
-    def _rows(self) -> list[Piece]:
-        columns: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
-        columns += [[*pieces, f" AS {name}"] for name, pieces in self.features.values()]
-        chunk = (
-            "(pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) "
-            f"{CHUNK_ROWS} AS {self.p}chunk"
-        )
-        names = [*(value.name for value in self.carry.values), *(name for name, _ in self.features.values())]
-        inner = ["SELECT ", *_joined(columns, ", "), *self._source()]
-        # numbered after the limit: before it, few rows would lie scattered over many chunks
-        inner += [piece for clause in self.plan.limited for piece in self._clause(clause)]
-        if not self.matrices:
-            if not self.plan.limited:
-                return ["SELECT ", *_joined([*columns, [chunk]], ", "), *self._source()]
-            return [f"SELECT {', '.join(names)}, {chunk} FROM (", *inner, f") AS {self.p}l"]  # noqa: S608 - our own names
-        # One array goes through the window function and the aggregate for half the price of its numbers
-        # (measured: 1 M rows of 10 in 0.46 s rather than 0.7 s); OFFSET 0 makes PostgreSQL build it before.
-        used = {name for columns in self.matrices for name in columns.split(", ")}
-        others = [name for name in names if name not in used]
-        arrays = [
-            f"ARRAY[{columns}]::double precision[] AS {name}" for columns, name in self.matrices.items()
-        ]
-        return [
-            f"SELECT {', '.join([*others, *self.matrices.values()])}, {chunk}"  # noqa: S608 - our own names
-            f"\n    FROM (SELECT {', '.join([*others, *arrays])}\n    FROM (",
-            *inner,
-            f") AS {self.p}v OFFSET 0) AS {self.p}l",
-        ]
-
-    def _source(self) -> list[Piece]:
-        pieces: list[Piece] = []
-        from_ = self.plan.block.clauses.get("from")
-        if from_ is not None:
-            pieces += ["\n      FROM ", self.plan.span(from_.start, from_.end)]
-        if self.plan.inner:
-            pieces += ["\n      WHERE ", *_conjunction(self.plan.inner)]
-        return pieces
-
-    # what stays outside
-
     def _lateral(self, columns: Sequence[tuple[str, str]], alias: str) -> str:
         outputs = ", ".join(
             f"{self.p}p.{our}{_cast(self.carry.modified.get(our))} AS {quote(name)}" for name, our in columns
         )
         return f"\nCROSS JOIN LATERAL (SELECT {outputs}) AS {alias}"
 
-    def _output_name(self, result: _Result) -> str:
+    def _output_name(self, result: Result) -> str:
         """Return the name that PostgreSQL gives a call's column, unless the text uses it for something else.
 
         With GROUP BY predict, for example, an output of that name may be meant, which a column would hide.
         """
-        return result.column if result.kind in self.found.unqualified else result.kind
+        return result.column if result.name in self.found.unqualified else result.name
 
     def _where(self) -> list[Piece]:
-        return ["\nWHERE ", *_conjunction(self.plan.outer)] if self.plan.outer else []
+        return ["\nWHERE ", *conjunction(self.plan.outer)] if self.plan.outer else []
 
     def _replace_from(self, pieces: list[Piece]) -> None:
         clauses = self.plan.block.clauses
@@ -253,7 +158,7 @@ class _Emitter:
         for result in self.results:
             name = self._output_name(result)
             for span in result.spans:
-                label = f" AS {result.kind}" if name != result.kind and self._is_whole_output(span) else ""
+                label = f" AS {result.name}" if name != result.name and self._is_whole_output(span) else ""
                 self.splicer.replace(span, [f"{result.lateral}.{name}{label}"])
 
     def _replace_rows(self, pieces: list[Piece]) -> None:
@@ -264,7 +169,7 @@ class _Emitter:
     def _replace_stars(self) -> None:
         for span, alias in self.found.stars:
             if alias is None:
-                self.splicer.replace(span, [self._star()])
+                self.splicer.replace(span, [self._star(f"{self.p}j.")])
             elif (source := self.plan.clause.source(alias)) is not None and self._has_system(source):
                 self.splicer.replace(span, [self._all_of(source)])
 
@@ -277,7 +182,7 @@ class _Emitter:
             return f"{quote(source.alias)}.*"
         return ", ".join(f"{quote(source.alias)}.{quote(column.name)}" for column in source.columns)
 
-    def _star(self) -> str:
+    def _star(self, merged: str) -> str:
         clause = self.plan.clause
         if not clause.merged:
             return ", ".join(self._all_of(source) for source in clause.sources if source.columns)
@@ -285,7 +190,7 @@ class _Emitter:
         left = [(source, column.name) for source in clause.sources for column in source.columns]
         for column in clause.star:
             if column.name in seen:
-                outputs.append(f"{self.p}j.{quote(column.name)}")
+                outputs.append(f"{merged}{quote(column.name)}")
                 continue
             position = next(i for i, (_, name) in enumerate(left) if name == column.name)
             source, name = left.pop(position)
@@ -303,29 +208,15 @@ class _Emitter:
             last + 1 == select.end or tokens[last + 1].text == ","
         )
 
-    def _clause(self, clause: Clause) -> list[Piece]:
-        words = " ".join(token.text.upper() for token in self.plan.tokens[clause.word : clause.start])
-        return [f" {words} ", self.plan.span(clause.start, clause.end)]
-
 
 def _cast(type_: str | None) -> str:
     return "" if type_ is None else f"::{type_}"
 
 
-def _joined(lists: Sequence[Sequence[Piece]], separator: str) -> list[Piece]:
-    pieces: list[Piece] = []
-    for number, part in enumerate(lists):
-        pieces += [separator, *part] if number else part
-    return pieces
-
-
-def _conjunction(spans: Sequence[Span]) -> list[Piece]:
-    return _joined([[span] for span in spans], " AND ")
-
-
-def emit(plan: Plan, splicer: Splicer) -> None:
+def emit(plan: Plan, splicer: Splicer, prefix: str) -> None:
     """Register the edits that make a block predict.
 
+    :param prefix: that of our own names
     :raises NotSupported: for what cannot be carried beside a prediction
     """
-    _Emitter(plan, splicer).emit()
+    _Emitter(plan, splicer, prefix).emit()

@@ -9,6 +9,7 @@ from onnx_models.signature import Signature
 from rewriter.catalog import ModelInfo
 from rewriter.errors import UnknownClass, WrongTask
 from rewriter.forms import Call
+from rewriter.names import literal, quote
 from rewriter.splice import Piece
 
 from .convert import type_name
@@ -24,7 +25,13 @@ def check(call: Call, model: ModelInfo, sql: str) -> None:
     :raises UnknownClass: for a class label that the model does not have
     """
     signature = model.signature
-    if call.kind == "probability" and not signature.classes:
+    if call.missing == "impute" and signature.on_missing == "error":
+        raise WrongTask(
+            f"model {model.name!r} cannot impute missing features",
+            hint="write ON MISSING NULL or ON MISSING ERROR",
+            position=call.position,
+        )
+    if call.kind != "predict" and not signature.classes:
         raise WrongTask(
             f"model {model.name!r} predicts a number, which has no probability",
             hint=f"write PREDICT({model.name})",
@@ -33,13 +40,21 @@ def check(call: Call, model: ModelInfo, sql: str) -> None:
     if call.label is None:
         return
     text = _constant(sql[call.label.start : call.label.end])
-    label = None if text is None else _canonical(text, signature.target.type)
+    label = class_of(call, model, sql)
     if label is not None and label not in signature.classes:
         raise UnknownClass(
             f"model {model.name!r} has no class {text!r}",
             hint=f"its classes: {', '.join(signature.classes)}",
             position=call.label.start + 1,
         )
+
+
+def class_of(call: Call, model: ModelInfo, sql: str) -> str | None:
+    """Return the class after FOR as the signature writes it; None where only PostgreSQL knows it."""
+    if call.label is None:
+        return None
+    text = _constant(sql[call.label.start : call.label.end])
+    return None if text is None else _canonical(text, model.signature.target.type)
 
 
 def _constant(text: str) -> str | None:
@@ -65,6 +80,8 @@ def arrays(call: Call, model: ModelInfo, result: str) -> tuple[list[Piece], str 
     :param result: alias of the batch table
     """
     signature = model.signature
+    if call.kind == "set":
+        return _likeliest(call, signature, result), None
     if call.kind == "predict":
         if not signature.classes:
             return [f"ml.float8s({result}.prediction)"], _cast(signature, "double precision")
@@ -78,3 +95,34 @@ def arrays(call: Call, model: ModelInfo, result: str) -> tuple[list[Piece], str 
 
 def _cast(signature: Signature, has: str) -> str | None:
     return None if signature.target.type == has else type_name(signature.target.type)
+
+
+def _likeliest(call: Call, signature: Signature, result: str) -> list[Piece]:
+    top: list[Piece] = ["NULL"] if call.top is None else ["(", call.top, ")"]
+    cutoff: list[Piece] = ["0"] if call.cutoff is None else ["(", call.cutoff, ")"]
+    return [
+        f"ml.likeliest_each({result}.probabilities, {result}.classes, ",
+        *top,
+        "::integer, ",
+        *cutoff,
+        f"::double precision, {literal(type_name(signature.target.type))})",
+    ]
+
+
+def table(model: ModelInfo, alias: str, batch: str) -> str:
+    """Return a model's batch table with the condition that joins it.
+
+    :param batch: column of the batch text
+    """
+    name = model.name + ("__version" if model.pinned else "__batch")
+    condition = f"{alias}.batch OPERATOR(pg_catalog.=) {batch}"
+    if model.pinned:
+        condition += f" AND {alias}.version OPERATOR(pg_catalog.=) {model.version}"
+    return f"{quote(model.schema)}.{quote(name)} AS {alias} ON {condition}"
+
+
+def result_type(call: Call, model: ModelInfo) -> str:
+    """Return the SQL type of what a form gives."""
+    if call.kind == "predict":
+        return type_name(model.signature.target.type)
+    return "double precision" if call.kind == "probability" else "pg_catalog.jsonb"
