@@ -12,9 +12,12 @@ from rewriter.catalog import Catalog
 from rewriter.scan import Token, scan
 from rewriter.splice import Text
 
+from .bigquery import bigquery
+from .tsql import tsql
+
 #: changes the first form of its sort, or all of them; None if there is none
 Sugar = Callable[[str, Sequence[Token], Catalog], Text | None]
-SUGARS: tuple[Sugar, ...] = ()
+SUGARS: tuple[Sugar, ...] = (tsql, bigquery)
 
 
 def desugar(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
