@@ -43,6 +43,18 @@ SELECT type, typelem OPERATOR(pg_catalog.<>) 0 AND typlen OPERATOR(pg_catalog.=)
     typtype OPERATOR(pg_catalog.=) 'p', typtype OPERATOR(pg_catalog.=) 'c'
 FROM base WHERE typtype OPERATOR(pg_catalog.<>) 'd'
 """
+# rows of inherited tables are none of the key's business; partitions are
+_KEY = """
+SELECT a.attname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_index AS i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary
+CROSS JOIN pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+JOIN pg_catalog.pg_attribute AS a
+    ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) k.number
+WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::pg_catalog.oid
+    AND (c.relkind OPERATOR(pg_catalog.=) 'p'
+        OR c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhassubclass)
+ORDER BY k.place
+"""
 _NAMES = """
 SELECT pg_catalog.format_type(t.oid, t.modifier)
 FROM ROWS FROM (
@@ -93,6 +105,10 @@ class ConnectionCatalog:
     def has_function(self, name: str) -> bool:
         """Tell whether a function of this name is in the search path."""
         return bool(self._rows(_FUNCTION, (name,))[0][0])
+
+    def primary_key(self, table: str) -> Sequence[str]:
+        """Return the columns of a table's primary key."""
+        return [row[0] for row in self._rows(_KEY, (table,))]
 
     def estimate(self, sql: str) -> float | None:
         """Return PostgreSQL's estimate of a query's rows."""

@@ -95,6 +95,13 @@ class Catalog(Protocol):
         """
         ...
 
+    def primary_key(self, table: str) -> Sequence[str]:
+        """Return the columns of a table's primary key; none where it has none, or has tables that inherit.
+
+        :param table: name of the table as SQL, with its schema where that is written
+        """
+        ...
+
     def estimate(self, sql: str) -> float | None:
         """Return how many rows PostgreSQL expects of a query, without running it.
 

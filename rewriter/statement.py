@@ -11,11 +11,12 @@ from .bind import bind
 from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .choose import Setting, choose, stored
 from .describe import check_rowwise
-from .dml import find_dml
+from .dml import Dml, find_dml
 from .emit import emit, inline_expression, row_expression
 from .emit.outputs import check, result_type
 from .errors import Aggregated, InvalidSource, NotSupported, UndeployedModel, UnknownModel, UnknownVersion
 from .forms import Call, find_calls
+from .modify import LEAST_ROWS, modification, table_name
 from .names import prefix_free_of, quote
 from .plan import Input, Output, Plan, Run, join_equal
 from .rules import RULES, Rule
@@ -82,6 +83,7 @@ class _Answering:
         self.model = catalog.model
         self.model_names = catalog.model_names
         self.has_function = catalog.has_function
+        self.primary_key = catalog.primary_key
 
     def describe(self, sql: str) -> Sequence[Column]:
         rewritten = rewrite(sql, self._catalog)
@@ -132,14 +134,20 @@ class _Statement:
         for call in ours:
             self.inputs[call.first] = bind(call, self._model(call), self.scopes.of(call))
         owned: dict[int, list[Call]] = {}
+        changing: dict[int, tuple[Dml, list[Call]]] = {}
         for call in ours:
             block = self._block(call, ours)
             if block is None:
-                self._in_place(call)
+                run = self._in_place(call)
+                container = self.scopes.container(call.first)
+                if isinstance(container, Dml) and run.way == "row":
+                    changing.setdefault(container.first, (container, []))[1].append(call)
             else:
                 owned.setdefault(self.blocks.index(block), []).append(call)
         for index, held in owned.items():
             self._rewrite_block(self.blocks[index], held)
+        for dml, held in changing.values():
+            self._modify(dml, held)
         text = self.splicer.render([Span(0, len(self.sql))])
         models = tuple(self.models.values())
         return Rewritten(text.sql, changed=True, models=models, runs=tuple(self.runs), _text=text)
@@ -211,8 +219,37 @@ class _Statement:
         self.runs.append(run)
         self.splicer.replace(call.span, pieces)
 
+    def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
+        """Answer the forms of an UPDATE or DELETE of many rows in batches."""
+        nested = any(other.first < call.first <= other.last for call in calls for other in calls)
+        if nested or self.setting.way == "row" or self.stored.kept or dml.kind not in ("update", "delete"):
+            return
+        scope = self.scopes.of(calls[0])
+        name = range(dml.target.start, dml.target.stop)
+        key = self.catalog.primary_key(table_name(self.sql, self.tokens, name))
+        found = modification(dml, scope.clause, key, self.tokens, [call.span for call in calls])
+        if found is None:
+            return
+        rows = self.catalog.estimate(self.probe.render(found.rows()).sql)
+        if self.setting.way != "batch" and (rows is None or rows < LEAST_ROWS):
+            return
+        runs = join_equal([self._run(call) for call in calls], self.sql)
+        for number, run in enumerate(runs, 1):
+            run.way, run.reason = "batch", "by a query over the same table, joined by its primary key"
+            for call in run.outputs[0].calls:
+                otherwise = row_expression(call, run, self.prefix)
+                self.splicer.replace(call.span, found.answer(run, number, otherwise, self.prefix))
+        query = Splicer(self.sql).render(found.query(runs, self.prefix)).sql
+        asked = rewrite(query, self.catalog, rules=self.rules, setting=Setting("batch")).sql
+        for span, pieces in found.join(asked, self.prefix):
+            self.splicer.replace(span, pieces)
+        spans = {call.span for call in calls}
+        self.runs = [run for run in self.runs if run.call.span not in spans] + runs
+
     def _run(self, call: Call) -> Run:
-        return Run(self._model(call), self.inputs[call.first], [Output([call])], call.missing or "impute")
+        model = self._model(call)
+        missing = call.missing or model.signature.on_missing
+        return Run(model, self.inputs[call.first], [Output([call])], missing)
 
     def _check_features(self, call: Call, *, grouped: bool) -> None:
         spans = [item.span for item in call.items or () if item.path is None]

@@ -12,7 +12,7 @@ from rewriter.splice import Piece, Span
 from .batch import batch_text
 from .carry import Carry
 from .convert import converted, is_text
-from .missing import guard
+from .missing import guarded, missing_names
 from .outputs import arrays, table
 
 #: rows of a chunk: small enough for the cache and for a quick cancel, large enough to be worth the call
@@ -74,7 +74,7 @@ class Chunks:
                 spans = [call.span for call in output.calls]
                 column, value = f"{self.p}o{count}", f"{self.p}p.{self.p}o{count}"
                 if number in self.guards:
-                    value = f"CASE WHEN {self.p}p.{self.guards[number]} THEN {value} END"
+                    value = guarded(run, f"{self.p}p.{self.guards[number]}", value)
                 self.results.append(
                     Result(column, value, array, cast, f"{self.p}{count}", output.call.name, spans)
                 )
@@ -133,10 +133,12 @@ class Chunks:
         numbers: list[tuple[str, str]] = []
         texts: list[tuple[str, str]] = []
         for input_ in run.inputs:
-            kind = texts if is_text(input_) else numbers
-            kind.append(
-                (input_.feature.name, self._feature(converted(input_), "t" if is_text(input_) else "n"))
-            )
+            kind, letter = (texts, "t") if is_text(input_) else (numbers, "n")
+            pieces = converted(input_)
+            if run.missing != "impute":
+                # what is predicted for such a row is not looked at, but the model may refuse NULL
+                pieces = ["COALESCE(", *pieces, ", '')" if is_text(input_) else ", 0)"]
+            kind.append((input_.feature.name, self._feature(pieces, letter)))
         return batch_text(
             [name for name, _ in numbers], self._matrix([column for _, column in numbers]), texts
         )
@@ -155,7 +157,10 @@ class Chunks:
     def _rows(self) -> list[Piece]:
         columns: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
         columns += [[*pieces, f" AS {name}"] for name, pieces in self.features.values()]
-        columns += [self._guard(number, name) for number, name in self.guards.items()]
+        columns += [
+            [*missing_names(self.plan.runs[number - 1], self.p), f" AS {name}"]
+            for number, name in self.guards.items()
+        ]
         chunk = (
             "(pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) "
             f"{CHUNK_ROWS} AS {self.p}chunk"
@@ -182,14 +187,6 @@ class Chunks:
             *inner,
             f") AS {self.p}v OFFSET 0) AS {self.p}l",
         ]
-
-    def _guard(self, number: int, name: str) -> list[Piece]:
-        run = self.plan.runs[number - 1]
-        values = [f"{self.p}f.{self.p}f{place}" for place in range(1, len(run.inputs) + 1)]
-        pieces: list[Piece] = [f"(SELECT {guard(run, values)} FROM (SELECT "]  # noqa: S608 - our own names
-        for place, input_ in enumerate(run.inputs, 1):
-            pieces += [", " if place > 1 else "", *converted(input_), f" AS {self.p}f{place}"]
-        return [*pieces, f") AS {self.p}f) AS {name}"]
 
     def _source(self) -> list[Piece]:
         pieces: list[Piece] = []

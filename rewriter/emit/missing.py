@@ -6,6 +6,9 @@ from collections.abc import Sequence
 
 from rewriter.names import literal
 from rewriter.plan import Run
+from rewriter.splice import Piece
+
+from .convert import converted
 
 
 def guard(run: Run, values: Sequence[str]) -> str:
@@ -19,3 +22,24 @@ def guard(run: Run, values: Sequence[str]) -> str:
     names = ", ".join(literal(input_.feature.name) for input_ in run.inputs)
     missing = ", ".join(f"{value} IS NULL" for value in values)
     return f"({complete} OR ml.missing({literal(run.model.name)}, ARRAY[{names}], ARRAY[{missing}]))"
+
+
+def missing_names(run: Run, p: str) -> list[Piece]:
+    """Return SQL of the names of a row's missing features as one text, NULL where all are there."""
+    names = [literal(input_.feature.name) for input_ in run.inputs]
+    cases = ", ".join(f"CASE WHEN {p}f.{p}f{i} IS NULL THEN {name} END" for i, name in enumerate(names, 1))
+    pieces: list[Piece] = [f"(SELECT NULLIF(pg_catalog.concat_ws(', ', {cases}), '') FROM (SELECT "]  # noqa: S608
+    for place, input_ in enumerate(run.inputs, 1):
+        pieces += [", " if place > 1 else "", *converted(input_), f" AS {p}f{place}"]
+    return [*pieces, f") AS {p}f)"]
+
+
+def guarded(run: Run, names: str, value: str) -> str:
+    """Return a value where nothing is missing; elsewhere NULL, or an error as soon as it is looked at.
+
+    :param names: what :func:`missing_names` gave
+    """
+    condition = f"{names} IS NULL"
+    if run.missing == "error":
+        condition += f" OR ml.missing({literal(run.model.name)}, ARRAY[{names}], ARRAY[true])"
+    return f"CASE WHEN {condition} THEN {value} END"

@@ -34,13 +34,11 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
         listed: list[Piece] = []
         for input_ in run.inputs:
             listed += [", " if listed else "", *columns[id(input_)], f" AS {names[id(input_)].split('.')[1]}"]
-        features = [" FROM (SELECT ", *listed, f" OFFSET 0) AS {p}f"]
         columns = {key: [name] for key, name in names.items()}
-        checked = guard(run, [names[id(input_)] for input_ in run.inputs])
-        value = [f"CASE WHEN {p}b.{p}g THEN ", *value, " END"]
-        batch = [*_text(run.inputs, columns), f" AS {p}batch, {checked} AS {p}g"]
-    else:
-        batch = [*_text(run.inputs, columns), f" AS {p}batch"]
+        # without a row there is nothing to ask, and the subquery is NULL
+        complete = guard(run, [names[id(input_)] for input_ in run.inputs])
+        features = [" FROM (SELECT ", *listed, f" OFFSET 0) AS {p}f WHERE {complete}"]
+    batch = [*_text(run.inputs, columns), f" AS {p}batch"]
     source = table(run.model, f"{p}m", f"{p}b.{p}batch")
     return [
         "(SELECT ",

@@ -66,5 +66,8 @@ class StaticCatalog:
             star += COLUMNS[alias]
         return [*columns, *star]
 
+    def primary_key(self, table: str) -> Sequence[str]:
+        return ["flight"] if table == "f" else []
+
     def estimate(self, sql: str) -> float | None:
         return None
