@@ -11,6 +11,7 @@ import numpy as np
 
 from onnx_models.errors import InvalidParameter
 from onnx_models.graph import Graph, Tensor
+from onnx_models.inline.raw import Raw
 from onnx_models.preprocessing import Needs
 
 #: a fitted or unfitted scikit-learn estimator, which has no types of its own
@@ -108,6 +109,7 @@ class Algorithm:
     :ivar export: write a fitted estimator into a graph
     :ivar most_rows: rows that it is trained with at most, where time or size grow too fast
     :ivar thresholds: (column, value) pairs at which a fitted estimator's answer jumps
+    :ivar raw: a fitted estimator as trees or weighted sums, which can be written as SQL; None: it is neither
     """
 
     name: str
@@ -119,6 +121,7 @@ class Algorithm:
     regressor: Make | None = None
     most_rows: int | None = None
     thresholds: Callable[[Estimator], list[tuple[int, float]]] | None = None
+    raw: Callable[[Estimator], Raw] | None = None
 
     def read_parameters(self, given: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
         """Check hyperparameters and fill in the defaults.

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from onnx_models.graph import Graph, Tensor
+from onnx_models.inline.nodes import Link, Rule
+from onnx_models.inline.raw import Raw, RawTrees
 from onnx_models.preprocessing import Needs
 
 from .base import (
@@ -22,7 +24,7 @@ from .base import (
     positive,
     without,
 )
-from .trees import Tree, ensemble, from_histogram, from_tree, splits
+from .trees import Tree, ensemble, from_histogram, from_tree, raw_tree, splits
 
 _GRADIENT = {
     "n_estimators": count(100, 1, 10_000),
@@ -84,10 +86,14 @@ def _histogram_trees(estimator: Estimator) -> list[list[Tree]]:
     return [[from_histogram(stage[column]) for stage in stages] for column in range(len(stages[0]))]
 
 
-def _export_gradient(graph: Graph, x: Tensor, estimator: Estimator) -> Outputs:
+def _gradient_start(estimator: Estimator) -> Any:
     # the start is the same for every row
-    start = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))
-    return _export(graph, graph.float32_rounded(x), estimator, _gradient_trees(estimator), start)
+    return estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), np.float32))
+
+
+def _export_gradient(graph: Graph, x: Tensor, estimator: Estimator) -> Outputs:
+    trees, start = _gradient_trees(estimator), _gradient_start(estimator)
+    return _export(graph, graph.float32_rounded(x), estimator, trees, start)
 
 
 def _export_histogram(graph: Graph, x: Tensor, estimator: Estimator) -> Outputs:
@@ -101,10 +107,35 @@ def _export(graph: Graph, x: Tensor, estimator: Estimator, trees: list[list[Tree
         return Outputs(raw)
     if len(estimator.classes_) == 2:
         second = graph.op("Sigmoid", raw)
-        # the one says class 1 on the fence, the other takes the first largest probability
-        on_second = raw >= 0.0 if hasattr(estimator, "estimators_") else raw > 0.0
+        on_second = raw >= 0.0 if _rule(estimator) == "from" else raw > 0.0
         return binary_outputs(graph, second, on_second)
     return multiclass_outputs(graph, raw, graph.op("Softmax", raw, axis=1))
+
+
+def _rule(estimator: Estimator) -> Rule:
+    """Return where the second class begins: the one says class 1 on the fence, the other only beyond."""
+    return "from" if hasattr(estimator, "estimators_") else "above"
+
+
+def _raw_gradient(estimator: Estimator) -> Raw:
+    return _raw(estimator, _gradient_trees(estimator), _gradient_start(estimator), single=True)
+
+
+def _raw_histogram(estimator: Estimator) -> Raw:
+    return _raw(estimator, _histogram_trees(estimator), estimator._baseline_prediction, single=False)
+
+
+def _raw(estimator: Estimator, trees: list[list[Tree]], start: Any, *, single: bool) -> Raw:
+    """Return all trees, each of which adds to one score only."""
+    starts, all_trees = np.asarray(start, np.float64).reshape(-1), []
+    for score, column in enumerate(trees):
+        for tree in column:
+            values = np.zeros((len(tree.value), len(trees)))
+            values[:, score] = tree.value
+            all_trees.append(raw_tree(tree, values))
+    classes = len(getattr(estimator, "classes_", ()))
+    link: Link = {0: "identity", 2: "logistic"}.get(classes, "softmax")  # type: ignore[assignment]
+    return RawTrees(tuple(all_trees), tuple(starts.tolist()), 1.0, single, link, _rule(estimator))
 
 
 GRADIENT_BOOSTING = Algorithm(
@@ -116,6 +147,7 @@ GRADIENT_BOOSTING = Algorithm(
     _gradient_classifier,
     _gradient_regressor,
     thresholds=lambda estimator: splits(tree for column in _gradient_trees(estimator) for tree in column),
+    raw=_raw_gradient,
 )
 HIST_GRADIENT_BOOSTING = Algorithm(
     "hist_gradient_boosting",
@@ -126,4 +158,5 @@ HIST_GRADIENT_BOOSTING = Algorithm(
     _histogram_classifier,
     _histogram_regressor,
     thresholds=lambda estimator: splits(tree for column in _histogram_trees(estimator) for tree in column),
+    raw=_raw_histogram,
 )

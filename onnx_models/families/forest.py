@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnx_models.graph import Graph, Tensor
+from onnx_models.inline.raw import Raw, RawTrees
 from onnx_models.preprocessing import Needs
 
 from .base import (
@@ -23,7 +24,7 @@ from .base import (
     multiclass_outputs,
     without,
 )
-from .trees import Tree, ensemble, from_tree, splits
+from .trees import Tree, ensemble, from_tree, raw_tree, splits
 
 _RANKED = Needs(text="rank")
 _TREE = {
@@ -81,6 +82,19 @@ def _shares(member: Estimator, position: int) -> Tree:
     return from_tree(member, np.ascontiguousarray(values[:, position]))
 
 
+def _raw(estimator: Estimator) -> Raw:
+    members = _members(estimator)
+    classes = len(getattr(estimator, "classes_", ()))
+    wanted = {0: [0], 2: [1]}.get(classes, list(range(classes)))
+    trees = tuple(raw_tree(_shares(m, 0), m.tree_.value[:, 0, :][:, wanted]) for m in members)
+    start, divisor = (0.0,) * len(wanted), float(len(members))
+    if classes == 0:
+        return RawTrees(trees, start, divisor, single=True, link="identity")
+    if classes == 2:
+        return RawTrees(trees, start, divisor, single=True, link="share", rule="half")
+    return RawTrees(trees, start, divisor, single=True, link="shares")
+
+
 def _thresholds(estimator: Estimator) -> list[tuple[int, float]]:
     return splits(_shares(member, 0) for member in _members(estimator))
 
@@ -95,6 +109,7 @@ def _algorithm(name: str, title: str, stem: str, parameters: dict[str, Parameter
         _maker(f"{stem}Classifier", of_classes=True),
         _maker(f"{stem}Regressor", of_classes=False),
         thresholds=_thresholds,
+        raw=_raw,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from onnx_models.graph import Graph, Tensor
+from onnx_models.inline.raw import Raw, RawLinear
 from onnx_models.preprocessing import Needs
 
 from .base import (
@@ -72,8 +73,28 @@ def _export_logistic(graph: Graph, x: Tensor, estimator: Estimator) -> Outputs:
     return multiclass_outputs(graph, scores, graph.op("Softmax", scores, axis=1))
 
 
+def _raw_regression(estimator: Estimator) -> Raw:
+    inner, mean, scale = target_units(estimator)
+    weights = np.asarray(inner.coef_, np.float64).reshape(-1, 1)
+    start = np.asarray(inner.intercept_, np.float64).reshape(1)
+    return RawLinear(weights * scale, start * scale + mean, "identity")
+
+
+def _raw_logistic(estimator: Estimator) -> Raw:
+    weights = np.asarray(estimator.coef_, np.float64).T
+    start = np.asarray(estimator.intercept_, np.float64)
+    return RawLinear(weights, start, "logistic" if len(start) == 1 else "softmax")
+
+
 LINEAR = Algorithm(
-    "linear", "linear regression, least squares", _SCALED, {}, _export_regression, None, _linear
+    "linear",
+    "linear regression, least squares",
+    _SCALED,
+    {},
+    _export_regression,
+    None,
+    _linear,
+    raw=_raw_regression,
 )
 RIDGE = Algorithm(
     "ridge",
@@ -83,6 +104,7 @@ RIDGE = Algorithm(
     _export_regression,
     None,
     _ridge,
+    raw=_raw_regression,
 )
 LASSO = Algorithm(
     "lasso",
@@ -92,6 +114,7 @@ LASSO = Algorithm(
     _export_regression,
     None,
     _lasso,
+    raw=_raw_regression,
 )
 ELASTIC_NET = Algorithm(
     "elastic_net",
@@ -101,6 +124,7 @@ ELASTIC_NET = Algorithm(
     _export_regression,
     None,
     _elastic_net,
+    raw=_raw_regression,
 )
 LOGISTIC = Algorithm(
     "logistic",
@@ -109,4 +133,5 @@ LOGISTIC = Algorithm(
     {"C": positive(1.0), "max_iter": count(1000), "class_weight": CLASS_WEIGHT},
     _export_logistic,
     _logistic,
+    raw=_raw_logistic,
 )

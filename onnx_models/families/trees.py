@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_models.graph import ML_DOMAIN, Graph, Tensor
+from onnx_models.inline.raw import RawTree
 
 from .base import Estimator
 
@@ -85,6 +86,14 @@ def ensemble(graph: Graph, x: Tensor, trees: Sequence[Tree]) -> Tensor:
         return graph.where(graph.isnan(zero), 0.0, zero) + constant
     total = graph.op("TreeEnsemble", x, domain=ML_DOMAIN, **_attributes(grown))
     return total + constant if stumps else total
+
+
+def raw_tree(tree: Tree, values: NDArray[np.float64]) -> RawTree:
+    """Return a tree for the SQL form.
+
+    :param values: (nodes, scores)
+    """
+    return RawTree(tree.feature, tree.threshold, tree.left, tree.right, tree.missing_left, values)
 
 
 def _attributes(trees: Iterable[Tree]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .codec import InvalidForm
 from .form import InlineForm, Rendered, Stage, Wanted
 
-__all__ = ["InlineForm", "Rendered", "Stage", "Wanted"]
+__all__ = ["InlineForm", "InvalidForm", "Rendered", "Stage", "Wanted"]

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from .nodes import Body, Column, Input, Link, Rule
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -23,6 +25,7 @@ class Wanted:
 class Stage:
     """A SELECT list that later stages and the outputs refer to as ``<alias>.<name>``.
 
+    :ivar columns: (name, expression) pairs; they read the inputs, and columns of earlier stages
     :ivar fenced: whether it must be computed once a row (``OFFSET 0``), because it is used many times
     """
 
@@ -33,7 +36,11 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
-    """SQL of a model: stages in their order, and one expression for each wanted output."""
+    """SQL of a model: stages in their order, and one expression for each wanted output.
+
+    A stage stands for ``CROSS JOIN LATERAL (SELECT <expression> AS <name>, ... OFFSET 0) AS <alias>``, or for
+    a subselect around what comes before it. Both its expressions and the outputs' may read the inputs, too.
+    """
 
     stages: tuple[Stage, ...]
     outputs: tuple[str, ...]
@@ -44,24 +51,46 @@ class InlineForm:
     """A model as arithmetic and comparisons of its features.
 
     :ivar features: those that it reads, in the signature's order
+    :ivar inputs: the same with their types
+    :ivar columns: what the body's questions and sums are about
+    :ivar link: what becomes of the scores
+    :ivar rule: when the second of two classes is predicted
+    :ivar classes: labels in the order of the signature; empty for regression
     """
 
     features: tuple[str, ...]
+    inputs: tuple[Input, ...]
+    columns: tuple[Column, ...]
+    body: Body
+    link: Link
+    rule: Rule = "above"
+    classes: tuple[str, ...] = ()
 
     def render(self, inputs: Mapping[str, str], wanted: Sequence[Wanted], alias: str) -> Rendered:
         """Return SQL that gives what the ONNX form gives.
 
         :param inputs: for each of :attr:`features` the SQL of its value: double precision (see
-            :data:`onnx_models.signature.Kind`) or text, NULL where missing; evaluated several times
+            :data:`onnx_models.signature.Kind`) or text, NULL where missing; evaluated several times, and put
+            in parentheses here unless it is a plain name
         :param alias: our own prefix for the aliases of stages
+        :raises ValueError: for an output or a class that the model does not have
         """
-        raise NotImplementedError
+        from .render import render
+
+        return render(self, inputs, wanted, alias)
 
     def to_json(self) -> dict[str, Any]:
         """Return the form as a JSON object."""
-        raise NotImplementedError
+        from .codec import to_json
+
+        return to_json(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> InlineForm:
-        """Read what :meth:`to_json` wrote; nothing in it is trusted, since it becomes SQL that others run."""
-        raise NotImplementedError
+        """Read what :meth:`to_json` wrote; nothing in it is trusted, since it becomes SQL that others run.
+
+        :raises InvalidForm: if it is not of this shape, or too large or too deep
+        """
+        from .codec import from_json
+
+        return from_json(value)
