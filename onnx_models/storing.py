@@ -12,8 +12,9 @@ from psycopg.types.json import Jsonb
 from .errors import InvalidParameter, ModelError
 from .signature import Signature
 
-#: bytes: batch tables append to it
-LONGEST_NAME = 56
+#: bytes: the views beside a model's table append to it
+LONGEST_NAME = 54
+_ENDINGS = ("__batch", "__version")
 
 
 class NotInstalled(ModelError):
@@ -28,21 +29,24 @@ def check_can_store(connection: psycopg.Connection, name: str) -> None:
     :raises NotInstalled: if the database has no pgpredict
     :raises InvalidParameter: for a name that no model can have, or a role that may not make models
     """
-    if not name or len(name.encode()) > LONGEST_NAME or name.endswith("__batch"):
-        raise InvalidParameter(
-            f"{name!r} is no name for a model",
-            hint=f'a name has 1 to {LONGEST_NAME} bytes and does not end in "__batch"',
-        )
     require_installed(connection)
     row = connection.execute(
-        "SELECT pg_catalog.has_schema_privilege('models', 'CREATE')"
-        " OR EXISTS (SELECT FROM ml.models WHERE name = %s), current_user",
+        "SELECT EXISTS (SELECT FROM ml.models WHERE name = %s),"
+        " pg_catalog.has_schema_privilege('models', 'CREATE'), current_user",
         (name,),
     ).fetchone()
     connection.rollback()
-    if row and not row[0]:
+    if row and row[0]:
+        # an older version of the extension may have allowed other names
+        return
+    if not name or len(name.encode()) > LONGEST_NAME or name.endswith(_ENDINGS):
         raise InvalidParameter(
-            f"role {row[1]!r} may not make models", hint=f'GRANT CREATE ON SCHEMA models TO "{row[1]}"'
+            f"{name!r} is no name for a model",
+            hint=f'a name has 1 to {LONGEST_NAME} bytes and does not end in "__batch" or "__version"',
+        )
+    if row and not row[1]:
+        raise InvalidParameter(
+            f"role {row[2]!r} may not make models", hint=f'GRANT CREATE ON SCHEMA models TO "{row[2]}"'
         )
 
 
@@ -67,7 +71,8 @@ def register(
 ) -> int:
     """Store a version and commit.
 
-    :param info: ``algorithm``, ``parameters``, ``metrics``, ``parity`` and ``training``
+    :param info: ``algorithm``, ``parameters``, ``metrics``, ``parity`` and ``training``; ``inline``, the
+        model as SQL if that was certified (``InlineForm.to_json``); ``unused``, features without influence
     :returns: the version's number
     """
     with connection.transaction():

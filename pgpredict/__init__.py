@@ -1,3 +1,3 @@
 """Machine learning where the data lives: the command line, the local server and the runtime."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from onnx_models.storing import rollback
+from onnx_models.scoring import Model
+from onnx_models.storing import register, rollback
 from tests import summing
 from tests.fix_server import Database
 
@@ -50,6 +51,9 @@ def friend(database: Database) -> str:
         summing.store(connection, "m", summing.regression({"a": "integer"}))
         summing.store(connection, "m", summing.regression({"a": "integer"}, offset=100.0))
         summing.store(connection, 'Od"d näme', summing.classifier(summing.TYPES, ("UA", "AA"), "mood"))
+        kept = {"inline": {"form": [0.1, "UA"]}, "unused": ["a"]}
+        artifact = summing.regression({"a": "integer"}, offset=7.0)
+        register(connection, "m", Model.load(artifact).signature, artifact, kept)
         summing.store(connection, "waiting", summing.regression({"a": "integer"}), deployed=False)
         connection.execute("CREATE VIEW mine AS SELECT a, prediction FROM models.m")
         connection.execute(sql.SQL("GRANT SELECT ON models.m TO {}").format(sql.Identifier(friend)))
@@ -83,10 +87,11 @@ def test_round_trip(database: Database, target: Database, friend: str, form: str
         assert after.execute("SELECT prediction FROM mine WHERE a = 1").fetchall() == [(1.0,)]
         after.execute("SELECT ml.deploy('waiting')")
         summing.store(after, "new", summing.regression({"a": "integer"}))
-        assert summing.store(after, "m", summing.regression({"a": "integer"}, offset=5.0)) == 3
+        assert summing.store(after, "m", summing.regression({"a": "integer"}, offset=5.0)) == 4
     with target.connect(user=friend) as connection:
         assert connection.execute("SELECT prediction FROM models.m WHERE a = 1").fetchall() == [(6.0,)]
-        assert connection.execute("SELECT rows FROM models.m__batch WHERE batch IS NULL").fetchall() == []
+        for view in ("models.m__batch", "models.m__version"):
+            assert connection.execute(f"SELECT rows FROM {view} WHERE batch IS NULL").fetchall() == []
         summing.store(connection, "own", summing.regression({"a": "integer"}))
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("SELECT prediction FROM models.new WHERE a = 1")

@@ -204,8 +204,8 @@ def test_drop(connection: psycopg.Connection) -> None:
     drop(connection, "m")
     assert count(connection, "ml.artifact") == 1
     assert connection.execute(
-        "SELECT to_regclass('models.m'), to_regclass('models.m__batch')"
-    ).fetchone() == (None, None)
+        "SELECT to_regclass('models.m'), to_regclass('models.m__batch'), to_regclass('models.m__version')"
+    ).fetchone() == (None, None, None)
     drop(connection, "twin")
     for table in ("ml.artifact", "ml.model", "ml.model_version", "ml.deployment"):
         assert count(connection, table) == 0
@@ -282,7 +282,7 @@ def test_bad_signatures(connection: psycopg.Connection, changes: dict[str, Any],
     assert caught.value.diag.message_primary == message
 
 
-@pytest.mark.parametrize("name", ["", "x" * 57, "m__batch", "ä" * 29])
+@pytest.mark.parametrize("name", ["", "x" * 55, "m__batch", "m__version", "ä" * 28])
 def test_bad_names(connection: psycopg.Connection, name: str) -> None:
     with pytest.raises(psycopg.errors.InvalidName):
         connection.execute(REGISTER, (name, Jsonb(SIGNATURE), b"x"))
@@ -291,7 +291,7 @@ def test_bad_names(connection: psycopg.Connection, name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "x" * 56,
+        "x" * 54,
         'qu"ote',
         "apo'strophe",
         "UPPER case",
@@ -307,8 +307,11 @@ def test_odd_names(connection: psycopg.Connection, name: str) -> None:
     query = f"SELECT prediction FROM models.{quoted} WHERE a = 1"
     assert connection.cursor().execute(query).fetchall() == [(1.0,)]
     connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA models TO PUBLIC")
-    batch = '"' + f"{name}__batch".replace('"', '""') + '"'
-    assert connection.cursor().execute(f"SELECT * FROM models.{batch} WHERE batch IS NULL").fetchall() == []
+    for ending in ("__batch", "__version"):
+        view = '"' + f"{name}{ending}".replace('"', '""') + '"'
+        assert (
+            connection.cursor().execute(f"SELECT * FROM models.{view} WHERE batch IS NULL").fetchall() == []
+        )
     summing.store(connection, name, version_one(c="text"))
     drop(connection, name)
 

@@ -22,6 +22,7 @@ BATCH = """
             || encode(ml.raw(ARRAY[ARRAY[5]]::float8[]), 'base64') AS batch OFFSET 0
     ) b JOIN models.m__batch m ON m.batch = b.batch
 """
+VERSION = BATCH.replace("m__batch m ON", "m__version m ON m.version = 1 AND")
 Denied = psycopg.errors.InsufficientPrivilege
 
 
@@ -54,9 +55,9 @@ def people(database: Database) -> People:
 
 
 def can_predict(connection: psycopg.Connection) -> bool:
-    """Whether the role may use both forms, which must never differ."""
+    """Whether the role may use all forms, which must never differ."""
     allowed = []
-    for query, answer in ((ROW, 5.0), (BATCH, [5.0])):
+    for query, answer in ((ROW, 5.0), (BATCH, [5.0]), (VERSION, [5.0])):
         try:
             assert connection.execute(query).fetchall() == [(answer,)]
             allowed.append(True)
@@ -121,7 +122,7 @@ def test_creator_has_no_way_to_internals_either(people: People) -> None:
                 connection.execute(statement)
 
 
-def test_grant_covers_both_forms(people: People) -> None:
+def test_grant_covers_all_forms(people: People) -> None:
     people.grant("GRANT SELECT ON models.m TO {}", people.friend)
     with people.connect(people.friend) as connection:
         assert can_predict(connection)
@@ -163,10 +164,11 @@ def test_public_and_all_tables(people: People) -> None:
         assert can_predict(connection)
 
 
-def test_batch_form_cannot_be_granted_alone(people: People) -> None:
+@pytest.mark.parametrize("view", ["m__batch", "m__version"])
+def test_a_form_cannot_be_granted_alone(people: People, view: str) -> None:
     with people.database.connect() as connection:
-        statement = sql.SQL("GRANT SELECT ON models.m__batch TO {}")
-        connection.execute(statement.format(sql.Identifier(people.friend)))
+        statement = sql.SQL("GRANT SELECT ON models.{} TO {}")
+        connection.execute(statement.format(sql.Identifier(view), sql.Identifier(people.friend)))
     with people.connect(people.friend) as connection:
         assert not can_predict(connection)
 
@@ -287,9 +289,10 @@ def test_nothing_of_the_creators_runs_as_the_extensions_owner(people: People) ->
         assert connection.execute("SELECT role FROM public.ran").fetchall() == []
 
 
-def test_a_grantee_cannot_grant_the_batch_form_alone(people: People) -> None:
+@pytest.mark.parametrize("view", ["m__batch", "m__version"])
+def test_a_grantee_cannot_grant_a_form_alone(people: People, view: str) -> None:
     people.grant("GRANT SELECT ON models.m TO {} WITH GRANT OPTION", people.friend)
-    people.grant("GRANT SELECT ON models.m__batch TO {}", people.stranger, by=people.friend)
+    people.grant(f"GRANT SELECT ON models.{view} TO {{}}", people.stranger, by=people.friend)
     with people.connect(people.stranger) as connection:
         assert not can_predict(connection)
     with people.connect(people.friend) as connection:

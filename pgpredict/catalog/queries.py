@@ -1,0 +1,66 @@
+"""What is asked of the database; everything is qualified, since the search_path is the user's."""
+
+from __future__ import annotations
+
+# The target's type is that of the model table, which the extension has looked up and found harmless. The
+# signature's is a text of the model's owner: another search_path may give it another meaning, or none.
+DEPLOYED = """
+SELECT m.version, m.version, m.signature, (
+    SELECT pg_catalog.format_type(a.atttypid, NULL) FROM pg_catalog.pg_attribute AS a
+    WHERE a.attrelid OPERATOR(pg_catalog.=)
+            pg_catalog.to_regclass(pg_catalog.format('models.%%I', m.name))::pg_catalog.oid
+        AND a.attname OPERATOR(pg_catalog.=) 'prediction'
+), m.inline, m.unused, NULL
+FROM ml.models AS m WHERE m.name OPERATOR(pg_catalog.=) %(name)s
+"""
+# another version's predictions may have another type than the model table's
+PINNED = """
+SELECT m.version, v.version, v.signature, v.prediction_type, v.inline, v.unused,
+    CASE WHEN v.version IS NULL THEN ARRAY(
+        SELECT o.version FROM ml.versions AS o WHERE o.model OPERATOR(pg_catalog.=) m.name ORDER BY o.version
+    ) END
+FROM ml.models AS m LEFT JOIN ml.versions AS v
+    ON v.model OPERATOR(pg_catalog.=) m.name AND v.version OPERATOR(pg_catalog.=) %(version)s::pg_catalog.int8
+WHERE m.name OPERATOR(pg_catalog.=) %(name)s
+"""
+MODEL_NAMES = "SELECT m.name FROM ml.models AS m ORDER BY m.name"
+FUNCTION = """
+SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc
+WHERE proname OPERATOR(pg_catalog.=) %s AND pg_catalog.pg_function_is_visible(oid)
+"""
+ESTIMATE = "SELECT ml.estimate(%s::pg_catalog.text, %s::pg_catalog.int4[])"
+# a domain over an array counts as one; int2vector and its like are arrays that array_agg cannot join
+TYPES = """
+WITH RECURSIVE base AS (
+    SELECT w.type, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen
+    FROM pg_catalog.unnest(%s::pg_catalog.oid[]) AS w(type)
+    JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) w.type
+    UNION ALL
+    SELECT b.type, t.oid, t.typtype, t.typbasetype, t.typelem, t.typlen
+    FROM base AS b JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) b.typbasetype
+    WHERE b.typtype OPERATOR(pg_catalog.=) 'd'
+)
+SELECT type, typelem OPERATOR(pg_catalog.<>) 0 AND typlen OPERATOR(pg_catalog.=) -1,
+    typtype OPERATOR(pg_catalog.=) 'p', typtype OPERATOR(pg_catalog.=) 'c'
+FROM base WHERE typtype OPERATOR(pg_catalog.<>) 'd'
+"""
+# rows of inherited tables are none of the key's business; partitions are
+PRIMARY_KEY = """
+SELECT a.attname FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_index AS i ON i.indrelid OPERATOR(pg_catalog.=) c.oid AND i.indisprimary
+CROSS JOIN pg_catalog.unnest(i.indkey) WITH ORDINALITY AS k(number, place)
+JOIN pg_catalog.pg_attribute AS a
+    ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.=) k.number
+WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%s)::pg_catalog.oid
+    AND (c.relkind OPERATOR(pg_catalog.=) 'p'
+        OR c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT c.relhassubclass)
+ORDER BY k.place
+"""
+TYPE_NAMES = """
+SELECT pg_catalog.format_type(t.oid, t.modifier)
+FROM ROWS FROM (
+    pg_catalog.unnest(%s::pg_catalog.oid[]), pg_catalog.unnest(%s::pg_catalog.int4[])
+)
+    WITH ORDINALITY AS t(oid, modifier, position)
+ORDER BY t.position
+"""
