@@ -41,6 +41,12 @@ from .raw import NoForm, Raw, RawLinear, RawTree, RawTrees
 _SMALLEST, _LARGEST = 1e-150, 1e150
 #: types whose values are numbers, but never NaN
 _NEVER_NAN = ("smallint", "integer", "bigint")
+_RANGES = {
+    "boolean": (0.0, 1.0),
+    "smallint": (-(2.0**15), 2.0**15),
+    "integer": (-(2.0**31), 2.0**31),
+    "bigint": (-(2.0**63), 2.0**63),
+}
 
 
 def build(preprocessing: Preprocessing, raw: Raw, signature: Signature) -> InlineForm:
@@ -120,6 +126,18 @@ class _Numeric:
     part: int
     median: float | None
     rising: bool
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The smallest and the largest number that the feature's type allows."""
+        if self.feature.kind not in ("number", "boolean"):
+            # clocks and the calendar's parts rise or fall within far less than days since 1970
+            return self._day(calendar.FIRST_SECOND), self._day(calendar.LAST_SECOND)
+        return _RANGES.get(self.feature.type, (-math.inf, math.inf))
+
+    @staticmethod
+    def _day(second: float) -> float:
+        return second / 86_400.0
 
     def value(self, number: float) -> float:
         """Return the column's number for a feature's."""
@@ -268,6 +286,8 @@ class _LinearBuilder:
         missing = (numeric.median - mean) * per_unit
         if mark is not None:
             missing = missing + mark
+        if low <= numeric.range[0] and numeric.range[1] <= high:
+            low, high = -math.inf, math.inf
         name, kind = numeric.feature.name, numeric.feature.kind
         column: Column = Number(name) if kind in ("number", "boolean") else Part(name, kind, numeric.part)
         return Term(

@@ -79,7 +79,8 @@ def _body_to_json(body: Body) -> dict[str, Any]:
         {
             "column": term.column,
             "center": term.center,
-            "limits": [term.low, term.high],
+            # null for infinity, which JSON has not
+            "limits": [term.low, term.high] if math.isfinite(term.high - term.low) else None,
             "weights": list(term.weights),
             "missing": list(term.missing),
         }
@@ -130,8 +131,7 @@ def from_json(value: Mapping[str, Any]) -> InlineForm:
     classes = tuple(_list(fields["classes"], _text, _MOST_CLASSES))
     if len(set(classes)) != len(classes):
         _refuse("a class appears twice")
-    reader = _Body(columns, kinds)
-    body = reader.read(fields["body"])
+    body = _Body(inputs, columns).read(fields["body"])
     _check_link(link, rule, len(classes), len(body.start))
     return InlineForm(tuple(kinds), inputs, columns, body, link, rule, classes)
 
@@ -149,12 +149,12 @@ def _check_link(link: str, rule: str, classes: int, scores: int) -> None:
 class _Body:
     """Reads a body.
 
-    :param columns: of the form
-    :param kinds: whether a feature is text
+    :param inputs, columns: of the form
     """
 
-    def __init__(self, columns: Sequence[Column], kinds: Mapping[str, bool]) -> None:
-        self._columns, self._kinds = columns, kinds
+    def __init__(self, inputs: Sequence[Input], columns: Sequence[Column]) -> None:
+        self._inputs, self._columns = inputs, columns
+        self._texts = {item.name for item in inputs if item.text}
         self._scores = 0
         self._nodes = 0
 
@@ -205,6 +205,10 @@ class _Body:
             self._node(fields["high"], depth + 1),
         )
 
+    def _may_be_nan(self, column: int) -> bool:
+        feature = self._columns[column].feature
+        return any(item.nan for item in self._inputs if item.name == feature)
+
     def _is_category(self, column: int) -> bool:
         return isinstance(self._columns[column], Category)
 
@@ -216,9 +220,11 @@ class _Body:
     def _term(self, value: Any) -> Term:
         fields = _fields(value, "column", "center", "limits", "weights", "missing")
         column = self._column(fields["column"])
-        limits = _list(fields["limits"], _number, 2)
+        limits = [-math.inf, math.inf] if fields["limits"] is None else _list(fields["limits"], _number, 2)
         if self._is_category(column) or len(limits) != 2 or not limits[0] <= limits[1]:
             _refuse("a term without limits")
+        if fields["limits"] is None and self._may_be_nan(column):
+            _refuse("a term without limits for a number that may be infinite")
         weights = self._numbers(fields["weights"])
         return Term(
             column, _number(fields["center"]), limits[0], limits[1], weights, self._numbers(fields["missing"])
@@ -227,7 +233,7 @@ class _Body:
     def _lookup(self, value: Any) -> Lookup:
         fields = _fields(value, "feature", "values", "null", "other")
         feature = _text(fields["feature"])
-        if self._kinds.get(feature) is not True:
+        if feature not in self._texts:
             _refuse(f"there is no text feature {feature!r}")
         values = tuple(_list(fields["values"], lambda pair: _pair(pair, self._numbers)))
         _refuse_doubled(values)

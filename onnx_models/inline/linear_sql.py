@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from . import sql
 from .form import InlineForm
-from .nodes import Linear, Lookup, Number, Term
+from .nodes import Linear, Lookup, Term
 from .staging import Stages
 
 #: nearer to 0 than this a product may be too small for a float, which is an error in PostgreSQL
@@ -49,28 +50,26 @@ def summands(
 
 def _term(term: Term, score: int, form: InlineForm, value: str) -> str:
     """Return a product; the first test finds it in nearly every row, the others are for the rest."""
-    weight, center = term.weights[score], term.center
+    weight, center, missing = term.weights[score], term.center, sql.number(term.missing[score])
     feature = form.columns[term.column].feature
     nan = next(item.nan for item in form.inputs if item.name == feature)
-    arms = []
-    if weight:
-        distance = sql.op(value, "-", sql.bare(center)) if center else value
-        inside = f"{sql.op(value, '>=', sql.bare(term.low))} AND {sql.op(value, '<=', sql.bare(term.high))}"
-        if not center and nan and isinstance(form.columns[term.column], Number):
-            near = sql.op(f"pg_catalog.abs({value})", "<", sql.bare(_TINY))
-            arms.append(f"WHEN {near} THEN {sql.number(0.0)}")
-        arms.append(f"WHEN {inside} THEN {sql.op(sql.parens(distance), '*', sql.bare(weight))}")
-        above = sql.op(value, ">", sql.bare(term.high))
-        if nan:
-            above += f" AND {sql.is_no_nan(value)}"
-        arms.append(
-            f"WHEN {sql.op(value, '<', sql.bare(term.low))} THEN {sql.number((term.low - center) * weight)}"
-        )
-        arms.append(f"WHEN {above} THEN {sql.number((term.high - center) * weight)}")
-    else:
-        there = sql.is_no_nan(value) if nan else f"{value} IS NOT NULL"
-        arms.append(f"WHEN {there} THEN {sql.number(0.0)}")
-    return f"CASE {' '.join(arms)} ELSE {sql.number(term.missing[score])} END"
+    there = sql.is_no_nan(value) if nan else f"{value} IS NOT NULL"
+    if not weight:
+        return sql.case(there, sql.number(0.0), missing)
+    distance = f"({sql.op(value, '-', sql.bare(center))})" if center else value
+    product = sql.op(distance, "*", sql.bare(weight))
+    if math.isinf(term.high):
+        return f"COALESCE({product}, {missing})"
+    low, high = sql.bare(term.low), sql.bare(term.high)
+    arms = [
+        (f"{sql.op(value, '>=', low)} AND {sql.op(value, '<=', high)}", product),
+        (sql.op(value, "<", low), sql.number((term.low - center) * weight)),
+        # only NaN and NULL are left then
+        (f"{sql.op(value, '>', high)} AND {there}", sql.number((term.high - center) * weight)),
+    ]
+    if not center and nan:
+        arms.insert(0, (sql.op(f"pg_catalog.abs({value})", "<", sql.bare(_TINY)), sql.number(0.0)))
+    return f"CASE {' '.join(f'WHEN {condition} THEN {then}' for condition, then in arms)} ELSE {missing} END"
 
 
 def _by_text(lookup: Lookup, score: int, text: str) -> str:

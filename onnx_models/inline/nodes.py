@@ -115,6 +115,7 @@ class Trees:
 class Term:
     """``(x - center) * weight`` for each score, where x is a column, limited to [low, high].
 
+    :ivar low, high: infinite where the type of x has no value beyond the limits
     :ivar missing: what is added instead where x is missing
     """
 

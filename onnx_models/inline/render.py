@@ -10,12 +10,16 @@ from .leaves import answers, is_one_tree, mapped
 from .linear_sql import lookup_codes, summands
 from .nodes import Category, Leaf, Linear, Number, Part, Trees
 from .staging import Stages, parts
-from .tree_sql import TreeWriter, column_uses
+from .tree_sql import TreeWriter, text_tests
 
 #: exp() of PostgreSQL is an error beyond; a probability is 0 to 300 digits there
 _STEEPEST = 700.0
-#: tests of one text feature that are written out; from then on its number is computed once a row
-_FEW_TESTS = 3
+#: questions about one text that are asked of the text; from then on its number is computed once a row
+_FEW_TESTS = 6.0
+#: operations that cost as much as a stage
+_STAGE = 80
+#: probabilities of so many classes are computed each by itself
+_FEW_CLASSES = 2
 
 
 class _Writer:
@@ -32,13 +36,14 @@ class _Writer:
         wanted = [column for column in self.form.columns if isinstance(column, Part)]
         dates = parts(wanted, self.inputs, self.stages)
         written: dict[int, str] = {}
-        uses = column_uses(self.form.body) if isinstance(self.form.body, Trees) else {}
+        body = self.form.body
+        tests = text_tests(body, self.form.columns) if isinstance(body, Trees) else {}
         for position, column in enumerate(self.form.columns):
             if isinstance(column, Number):
                 written[position] = sql.parens(self.inputs[column.feature])
             elif isinstance(column, Part):
                 written[position] = dates[column]
-            elif uses.get(position, 0) * len(self.form.body.start) > _FEW_TESTS:
+            elif tests.get(position, 0.0) * len(body.start) > _FEW_TESTS:
                 written[position] = self.stages.add(self._number_of(column))
         return written
 
@@ -119,8 +124,8 @@ def _label(text: str) -> str:
 def _binary(form: InlineForm, writer: _Writer, wanted: Sequence[Wanted]) -> list[str]:
     score = writer.score(0)
     # the probability of what is predicted reads the score twice where it is no curve of its size alone
-    twice = any(item.kind == "probability" and item.label is None for item in wanted) and form.link == "share"
-    if len(wanted) > 1 or twice:
+    uses = len(wanted) + sum(item.kind == "probability" and form.link == "share" for item in wanted)
+    if (uses - 1) * score.count("OPERATOR") > _STAGE:
         score = writer.once(score)
     return [_of_binary(form, score, item) for item in wanted]
 
@@ -156,25 +161,52 @@ def _logistic(score: str) -> str:
 def _several(form: InlineForm, writer: _Writer, wanted: Sequence[Wanted]) -> list[str]:
     level = writer.stages.next_level
     scores = [writer.stages.add(writer.score(position), level) for position in range(len(form.classes))]
-    largest = writer.stages.add(f"GREATEST({', '.join(scores)})", level + 1)
-    arms = " ".join(
-        f"WHEN {sql.op(score, '=', largest)} THEN {_label(name)}"
-        for score, name in zip(scores[:-1], form.classes[:-1], strict=True)
-    )
-    label = f"CASE {arms} ELSE {_label(form.classes[-1])} END"
+    of_class = dict(zip(form.classes, scores, strict=True))
+    largest = f"GREATEST({', '.join(scores)})"
+    label = _first_largest(form.classes, scores)
     if form.link == "shares" or all(item.kind == "label" for item in wanted):
-        of_class = dict(zip(form.classes, scores, strict=True))
         return [
             label if item.kind == "label" else largest if item.label is None else of_class[item.label]
             for item in wanted
         ]
-    powers = [
-        writer.stages.add(
-            f"pg_catalog.exp(GREATEST({sql.op(score, '-', largest)}, '{-_STEEPEST}'))", level + 2
-        )
-        for score in scores
+    if sum(item.kind == "probability" for item in wanted) > _FEW_CLASSES:
+        return _shares_of_sum(form, writer, wanted, scores, label)
+    return [
+        label
+        if item.kind == "label"
+        else _share_of(largest if item.label is None else of_class[item.label], scores)
+        for item in wanted
     ]
-    added = writer.stages.add(sql.total(powers), level + 3)
+
+
+def _first_largest(classes: Sequence[str], scores: Sequence[str]) -> str:
+    """Return the first class of the highest score: each is compared with those behind it."""
+    arms = []
+    for position, name in enumerate(classes[:-1]):
+        behind = scores[position + 1 :]
+        highest = behind[0] if len(behind) == 1 else f"GREATEST({', '.join(behind)})"
+        arms.append(f"WHEN {sql.op(scores[position], '>=', highest)} THEN {_label(name)}")
+    return f"CASE {' '.join(arms)} ELSE {_label(classes[-1])} END"
+
+
+def _share_of(score: str, scores: Sequence[str]) -> str:
+    """Return a class's share by softmax, by itself: one over the sum of e to each other's distance."""
+    return sql.op(sql.number(1.0), "/", f"({sql.total([_power(other, score) for other in scores])})")
+
+
+def _power(score: str, origin: str) -> str:
+    distance = sql.op(score, "-", origin)
+    return f"pg_catalog.exp(LEAST(GREATEST({distance}, '{-_STEEPEST}'), '{_STEEPEST}'))"
+
+
+def _shares_of_sum(
+    form: InlineForm, writer: _Writer, wanted: Sequence[Wanted], scores: Sequence[str], label: str
+) -> list[str]:
+    """Return the shares of many classes, which have powers and their sum in common."""
+    level = writer.stages.next_level
+    largest = f"GREATEST({', '.join(scores)})"
+    powers = [writer.stages.add(_power(score, largest), level) for score in scores]
+    added = writer.stages.add(sql.total(powers), level + 1)
     shares = {name: sql.op(power, "/", added) for name, power in zip(form.classes, powers, strict=True)}
     most = sql.op(sql.number(1.0), "/", added)
     return [

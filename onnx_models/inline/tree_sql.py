@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from . import sql
 from .form import InlineForm
-from .nodes import Category, Leaf, Node, Split, Trees, nodes_of
+from .nodes import Category, Column, Leaf, Node, Split, Trees
+
+#: words that are compared in the time of a question
+_WORDS = 16.0
 
 
-def column_uses(body: Trees) -> dict[int, int]:
-    """Return how many splits ask about each column."""
-    uses: dict[int, int] = {}
+def text_tests(body: Trees, columns: Sequence[Column]) -> dict[int, float]:
+    """Return how much is asked about each text in an ordinary row, in questions of a few words each."""
+    tests: dict[int, float] = {}
     for tree in body.trees:
-        for node in nodes_of(tree):
-            if isinstance(node, Split):
-                uses[node.column] = uses.get(node.column, 0) + 1
-    return uses
+        waiting: list[tuple[Node, float]] = [(tree, 1.0)]
+        while waiting:
+            node, share = waiting.pop()
+            if not isinstance(node, Split):
+                continue
+            column = columns[node.column]
+            if isinstance(column, Category):
+                words = len(column.values) / 2
+                tests[node.column] = tests.get(node.column, 0.0) + share * (1.0 + words / _WORDS)
+            waiting += [(node.low, share / 2), (node.high, share / 2)]
+    return tests
 
 
 class TreeWriter:
