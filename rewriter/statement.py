@@ -22,6 +22,7 @@ from .plan import Input, Output, Plan, Run, join_equal
 from .rules import RULES, Rule
 from .scan import Token, mentions, scan
 from .scope import Block, find_blocks, find_ctes, innermost
+from .sources import FromClause
 from .splice import Span, Splicer, Text
 from .sugar import desugar
 from .visible import Scopes
@@ -104,6 +105,11 @@ def _rewrite(
     if not calls:
         return Rewritten(sql, changed=False)
     return _Statement(sql, tokens, catalog, rules, setting).rewrite(calls)
+
+
+def _has(clause: FromClause, alias: str, name: str) -> bool:
+    source = clause.source(alias)
+    return source is not None and source.column(name) is not None
 
 
 class _Statement:
@@ -352,7 +358,8 @@ class _Statement:
         return {
             (alias, name)
             for alias, name in columns
-            if (name in clause.merged if not alias else clause.source(alias) is not None)
+            # a nested query may have a source of the same alias
+            if (name in clause.merged if not alias else _has(clause, alias, name))
         }
 
     def _try(self, block: Block, splicer: Splicer) -> None:
