@@ -23,23 +23,40 @@ class Wanted:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """A SELECT list that later stages and the outputs refer to as ``<alias>.<name>``.
+    """A subselect that the outputs read, by its columns' names alone, which begin with its alias.
 
-    :ivar columns: (name, expression) pairs; they read the inputs, and columns of earlier stages
+    :ivar alias: of the subselect
+    :ivar columns: (name, expression) pairs, which read the inputs and the columns of :attr:`inner`
+    :ivar inner: the stage before, whose columns this one hands on
     :ivar fenced: whether it must be computed once a row (``OFFSET 0``), because it is used many times
     """
 
     alias: str
     columns: tuple[tuple[str, str], ...]
-    fenced: bool = False
+    inner: Stage | None = None
+    fenced: bool = True
+
+    @property
+    def sql(self) -> str:
+        """The stage with its alias, to stand behind ``LATERAL`` or, alone, behind ``FROM``.
+
+        One stage inside the other, rather than one LATERAL beside the other: PostgreSQL puts a cache between
+        those, which costs more than all the rest (measured: three in 4 microseconds a row against 0.2).
+        """
+        items = [f"{expression} AS {name}" for name, expression in self.columns]
+        handed = [] if self.inner is None else [f"{self.inner.alias}.*"]
+        source = "" if self.inner is None else f" FROM {self.inner.sql}"
+        fence = " OFFSET 0" if self.fenced else ""
+        return f"(SELECT {', '.join([*handed, *items])}{source}{fence}) AS {self.alias}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Rendered:
     """SQL of a model: stages in their order, and one expression for each wanted output.
 
-    A stage stands for ``CROSS JOIN LATERAL (SELECT <expression> AS <name>, ... OFFSET 0) AS <alias>``, or for
-    a subselect around what comes before it. Both its expressions and the outputs' may read the inputs, too.
+    :ivar stages: none, or one, to be joined by ``CROSS JOIN LATERAL <stage.sql>``, or to be what the outputs
+        are selected from; it reads the inputs
+    :ivar outputs: they read the stage's columns and the inputs, and may be put in parentheses
     """
 
     stages: tuple[Stage, ...]

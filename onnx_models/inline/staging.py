@@ -40,9 +40,9 @@ class Stages:
         columns = self._levels[level - 1]
         for name, known in columns:
             if known == expression:
-                return f"{self._alias}{level}.{name}"
-        columns.append((f"c{len(columns) + 1}", expression))
-        return f"{self._alias}{level}.c{len(columns)}"
+                return name
+        columns.append((f"{self._alias}{level}_{len(columns) + 1}", expression))
+        return columns[-1][0]
 
     @property
     def next_level(self) -> int:
@@ -50,12 +50,12 @@ class Stages:
         return len(self._levels) + 1
 
     def finished(self) -> tuple[Stage, ...]:
-        """Return the stages in their order."""
-        return tuple(
-            Stage(f"{self._alias}{number}", tuple(columns), fenced=True)
-            for number, columns in enumerate(self._levels, 1)
-            if columns
-        )
+        """Return the stages as one, each inside the next."""
+        stage: Stage | None = None
+        for number, columns in enumerate(self._levels, 1):
+            if columns:
+                stage = Stage(f"{self._alias}{number}", tuple(columns), stage)
+        return () if stage is None else (stage,)
 
 
 class _Formula:
