@@ -5,6 +5,7 @@ from __future__ import annotations
 from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .errors import RewriteError, UndeployedModel
 from .rules import RULES
+from .setting import Setting
 from .split import split
 from .statement import Rewritten, rewrite
 
@@ -16,6 +17,7 @@ __all__ = [
     "ModelInfo",
     "RewriteError",
     "Rewritten",
+    "Setting",
     "UndeployedModel",
     "rewrite",
     "split",

@@ -16,6 +16,7 @@ from onnx_models.signature import Signature
 from rewriter import Column, DescribeError, ModelInfo, UndeployedModel
 from rewriter.errors import UnknownVersion
 from rewriter.scan import scan
+from rewriter.setting import RULES_OFF, WAY
 
 from . import queries
 
@@ -36,6 +37,7 @@ class ConnectionCatalog:
         self._connection = connection
         #: type oid -> (is an array, is a pseudo-type, is composite); types do not change these
         self._types: dict[int, tuple[bool, bool, bool]] = {}
+        self._settings: dict[str, str] = {}
 
     def model(self, name: str, version: int | None = None) -> ModelInfo | None:
         """Return a model that the caller may use, in its deployed version or in the one asked for.
@@ -47,7 +49,8 @@ class ConnectionCatalog:
         rows = self._rows(query, {"name": name, "version": version})
         if not rows:
             return None
-        deployed, found, value, target_type, inline, unused, known = rows[0]
+        deployed, found, value, target_type, inline, unused, known, way, rules_off = rows[0]
+        self._settings = {WAY: way or "", RULES_OFF: rules_off or ""}
         if deployed is None:
             raise UndeployedModel(
                 f"model {name!r} has no deployed version", hint=f"pgpredict deploy {shlex.quote(name)}"
@@ -66,6 +69,10 @@ class ConnectionCatalog:
             inline=_inline(inline),
             unused=frozenset(unused or ()),
         )
+
+    def settings(self) -> Mapping[str, str]:
+        """Return what the session had set for the rewriter when it was asked for a model last."""
+        return self._settings
 
     def model_names(self) -> Sequence[str]:
         """Return the names of all models that the caller may use."""

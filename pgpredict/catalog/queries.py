@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+# The session's settings are brought along: they are wanted wherever a model is.
 # The target's type is that of the model table, which the extension has looked up and found harmless. The
 # signature's is a text of the model's owner: another search_path may give it another meaning, or none.
 DEPLOYED = """
@@ -10,7 +11,8 @@ SELECT m.version, m.version, m.signature, (
     WHERE a.attrelid OPERATOR(pg_catalog.=)
             pg_catalog.to_regclass(pg_catalog.format('models.%%I', m.name))::pg_catalog.oid
         AND a.attname OPERATOR(pg_catalog.=) 'prediction'
-), m.inline, m.unused, NULL
+), m.inline, m.unused, NULL,
+    pg_catalog.current_setting('pgpredict.way', true), pg_catalog.current_setting('pgpredict.rules_off', true)
 FROM ml.models AS m WHERE m.name OPERATOR(pg_catalog.=) %(name)s
 """
 # another version's predictions may have another type than the model table's
@@ -18,7 +20,8 @@ PINNED = """
 SELECT m.version, v.version, v.signature, v.prediction_type, v.inline, v.unused,
     CASE WHEN v.version IS NULL THEN ARRAY(
         SELECT o.version FROM ml.versions AS o WHERE o.model OPERATOR(pg_catalog.=) m.name ORDER BY o.version
-    ) END
+    ) END,
+    pg_catalog.current_setting('pgpredict.way', true), pg_catalog.current_setting('pgpredict.rules_off', true)
 FROM ml.models AS m LEFT JOIN ml.versions AS v
     ON v.model OPERATOR(pg_catalog.=) m.name AND v.version OPERATOR(pg_catalog.=) %(version)s::pg_catalog.int8
 WHERE m.name OPERATOR(pg_catalog.=) %(name)s

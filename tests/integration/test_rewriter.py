@@ -12,9 +12,9 @@ import psycopg
 import pytest
 
 from rewriter import RULES, RewriteError, rewrite
-from rewriter.choose import Setting
 from rewriter.errors import NotSupported
 from rewriter.scan import scan
+from rewriter.setting import Setting
 from tests.fix_rewriter import Bench, Case, Lasting, Result, cases, differs, files, pending
 
 CASES = [case for name in files() for case in cases(name)]

@@ -11,7 +11,7 @@ import pytest
 
 from pgpredict.catalog import ConnectionCatalog
 from rewriter import rewrite
-from rewriter.choose import Setting
+from rewriter.setting import Setting
 from tests.fix_server import Database
 
 TABLE = """
