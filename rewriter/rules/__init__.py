@@ -8,10 +8,9 @@ from rewriter.plan import Plan
 
 from .filter_first import filter_first
 from .limit_first import limit_first
-from .prune_features import prune_features
 from .share_runs import share_runs
 
-__all__ = ["EARLY", "LATE", "RULES", "Rule"]
+__all__ = ["RULES", "Rule"]
 
 
 class Rule(Protocol):
@@ -24,8 +23,5 @@ class Rule(Protocol):
         ...
 
 
-#: Before each run has its way: what is not needed needs no way.
-EARLY: tuple[Rule, ...] = (prune_features,)
-#: After that. The order matters: a LIMIT can only go before inference once no filter is left behind it.
-LATE: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
-RULES: tuple[Rule, ...] = (*EARLY, *LATE)
+#: Explicit, because the order matters: a LIMIT can only go before inference once no filter is left behind it.
+RULES: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
