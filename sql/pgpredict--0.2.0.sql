@@ -277,10 +277,33 @@ $$;
 COMMENT ON FUNCTION ml.likeliest_each(bytea, text[], integer, float8, text) IS
     'likeliest classes of each row of a batch, as JSON';
 
+-- Not by way of the other: this one is called for every row, and costs a fifth.
 CREATE FUNCTION ml.likeliest(
     probabilities float8[], classes text[], top integer, cutoff float8, target text DEFAULT 'text') RETURNS jsonb
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-    SELECT (ml.likeliest_each(ml.raw(probabilities), classes, top, cutoff, target))[1]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF probabilities IS NULL THEN
+        RETURN NULL;
+    END IF;
+    IF coalesce(cardinality(classes), 0) = 0 THEN
+        RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = 'a regression has no likeliest classes';
+    END IF;
+    IF cardinality(probabilities) <> cardinality(classes) THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '22P03',
+            MESSAGE = format('%s numbers are not the probabilities of %s classes',
+                cardinality(probabilities), cardinality(classes));
+    END IF;
+    RETURN (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('prediction', ml.class_json(best.class, target),
+            'probability', best.value) ORDER BY best.value DESC, best.place), '[]')
+        FROM (
+            SELECT * FROM ROWS FROM (unnest(classes), unnest(probabilities)) WITH ORDINALITY AS c (class, value, place)
+            ORDER BY c.value DESC, c.place LIMIT top
+        ) AS best
+        WHERE cutoff IS NULL OR best.value >= cutoff
+    );
+END
 $$;
 COMMENT ON FUNCTION ml.likeliest(float8[], text[], integer, float8, text) IS
     'likeliest classes of one row, by falling probability, as JSON';
@@ -301,7 +324,7 @@ BEGIN
     WHERE f.is_missing;
     RAISE EXCEPTION USING
         ERRCODE = '22004',
-        MESSAGE = CASE number WHEN 1 THEN pg_catalog.format('feature %s of model %L is NULL', names, model)
+        MESSAGE = CASE WHEN number OPERATOR(pg_catalog.=) 1 THEN pg_catalog.format('feature %s of model %L is NULL', names, model)
             ELSE pg_catalog.format('features %s of model %L are NULL', names, model) END,
         HINT = 'ON MISSING NULL predicts NULL for such rows; ON MISSING IMPUTE leaves them to the model, if it can impute.';
 END
