@@ -6,6 +6,7 @@ from .cache import CachedRewriter, VersionedCatalog
 from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .errors import RewriteError, UndeployedModel
 from .rules import RULES
+from .setting import Setting
 from .split import split
 from .statement import Rewritten, rewrite
 
@@ -18,6 +19,7 @@ __all__ = [
     "ModelInfo",
     "RewriteError",
     "Rewritten",
+    "Setting",
     "UndeployedModel",
     "VersionedCatalog",
     "rewrite",

@@ -82,7 +82,7 @@ def _from_item(item: Item, feature: Feature, scope: Scope) -> Input:
         return Input(feature, pieces)
     name = item.path[-1]
     if len(item.path) == 2:
-        source = clause.source(item.path[0])
+        source = clause.source(item.path[0]) or scope.outer(item.path[0])
         column = source.column(name) if source else None
         where = f"source {item.path[0]!r}"
     else:

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from .catalog import Catalog
-from .choose import Setting
 from .rules import RULES, Rule
 from .scan import mentions
+from .setting import Setting
 from .statement import Rewritten, rewrite
 
 #: statements that are kept at the most

@@ -7,7 +7,7 @@ The rewriter does no I/O: whoever calls it hands over a :class:`Catalog`. A clie
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from onnx_models.inline import InlineForm
@@ -77,6 +77,13 @@ class Catalog(Protocol):
         :param version: number of a version; None is the deployed one
         :raises UndeployedModel: if it has no deployed version; its position is filled in by the rewriter
         :raises UnknownVersion: if it has no version of this number; likewise
+        """
+        ...
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the session's settings ``pgpredict.way`` and ``pgpredict.rules_off``; empty where not set.
+
+        Asked after :meth:`model`, which may bring them along.
         """
         ...
 

@@ -73,6 +73,12 @@ class UnknownClass(RewriteError):
     sqlstate = "22023"
 
 
+class InvalidSetting(RewriteError):
+    """A setting of the session, or an argument, with a value that there is not."""
+
+    sqlstate = "22023"
+
+
 class NotSupported(RewriteError):
     """A place or a form that cannot be answered rightly yet, and is refused therefore."""
 

@@ -11,12 +11,20 @@ from onnx_models.signature import Feature
 from .catalog import ModelInfo
 from .forms import Call, Missing
 from .scan import Token
-from .scope import Block, Clause
+from .scope import Block, Clause, Cte
 from .sources import FromClause
 from .splice import Piece, Span
 
 #: ``inline``: the model's SQL form; ``row``: one row, in the form's place; ``batch``: a join in chunks
 Way = Literal["inline", "row", "batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What a rule did, in a few words: EXPLAIN (PREDICT) shows it."""
+
+    rule: str
+    text: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +61,7 @@ class Run:
     :ivar missing: what is to come of NULL features; ``impute`` leaves it to the model
     :ivar way: how it is answered
     :ivar reason: why so, in a few words
+    :ivar pruned: features that are not read, because they have no influence
     """
 
     model: ModelInfo
@@ -61,6 +70,7 @@ class Run:
     missing: Missing = "impute"
     way: Way = "batch"
     reason: str = ""
+    pruned: tuple[str, ...] = ()
 
     def key(self, sql: str) -> tuple[str, ...]:
         """Return what tells runs apart: the model, its version, and each input as text."""
@@ -106,6 +116,10 @@ class Plan:
     :ivar outer: conjuncts of WHERE that are applied after it
     :ivar limited: the clauses that are applied before inference (ORDER BY, LIMIT, OFFSET, FETCH);
         ORDER BY is repeated outside, the others are not
+    :ivar bound: names of all columns that some form of the statement takes a feature from by name
+    :ivar ctes: the statement's
+    :ivar unread: forms whose answer nobody reads
+    :ivar notes: what the rules did
     """
 
     sql: str
@@ -120,6 +134,10 @@ class Plan:
     inner: list[Span] = dataclasses.field(default_factory=list)
     outer: list[Span] = dataclasses.field(default_factory=list)
     limited: list[Clause] = dataclasses.field(default_factory=list)
+    bound: frozenset[str] = frozenset()
+    ctes: Sequence[Cte] = ()
+    unread: list[Call] = dataclasses.field(default_factory=list)
+    notes: list[Note] = dataclasses.field(default_factory=list)
 
     def span(self, start: int, end: int) -> Span:
         """Return the text of the tokens ``[start, end)``, with the comments behind the last of them."""
@@ -129,6 +147,10 @@ class Plan:
         if not self.sql[behind:until].strip():
             return Span(self.tokens[start].start, behind)
         return Span(self.tokens[start].start, self.tokens[start].start + len(text.rstrip(" ")))
+
+    def text(self, span: Span) -> str:
+        """Return a part of the statement on one line."""
+        return " ".join(self.sql[span.start : span.end].split())
 
     def predicts(self, span: Span) -> bool:
         """Tell whether a form that is answered in batches stands in a span."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .bind import bind
 from .catalog import Catalog, Column, DescribeError, ModelInfo
-from .choose import Setting, choose, stored
+from .choose import choose, is_single, stored
 from .describe import check_rowwise
 from .dml import Dml, find_dml
 from .emit import emit, inline_expression, row_expression
@@ -19,9 +19,12 @@ from .forms import Call, find_calls
 from .modify import LEAST_ROWS, modification, table_name
 from .names import prefix_free_of, quote
 from .plan import Input, Output, Plan, Run, join_equal
-from .rules import RULES, Rule
+from .rules import EARLY, RULES, Rule
+from .rules.prune_features import prune, prune_features
 from .scan import Token, mentions, scan
 from .scope import Block, find_blocks, find_ctes, innermost
+from .setting import Setting, resolve
+from .sources import FromClause
 from .splice import Span, Splicer, Text
 from .sugar import desugar
 from .visible import Scopes
@@ -35,12 +38,14 @@ class Rewritten:
     :ivar changed: whether it differs from what the user wrote
     :ivar models: the models that it uses
     :ivar runs: what is predicted, and how
+    :ivar plans: the SELECTs that were planned, with what the rules did
     """
 
     sql: str
     changed: bool
     models: tuple[ModelInfo, ...] = ()
     runs: tuple[Run, ...] = ()
+    plans: tuple[Plan, ...] = ()
     _text: Text | None = None
 
     def origin(self, position: int) -> int | None:
@@ -60,6 +65,7 @@ def rewrite(
     A statement without our syntax comes back as it is, and the catalog is not asked.
 
     :param rules: those that make the result cheaper; it is right without any
+    :param setting: what is wanted; what it leaves open is as the session has it
     :raises RewriteError: for a form that is wrong or stands where it cannot be answered
     """
     if not mentions(sql):
@@ -83,6 +89,7 @@ class _Answering:
         self.model = catalog.model
         self.model_names = catalog.model_names
         self.has_function = catalog.has_function
+        self.settings = catalog.settings
         self.primary_key = catalog.primary_key
 
     def describe(self, sql: str) -> Sequence[Column]:
@@ -106,6 +113,11 @@ def _rewrite(
     return _Statement(sql, tokens, catalog, rules, setting).rewrite(calls)
 
 
+def _has(clause: FromClause, alias: str, name: str) -> bool:
+    source = clause.source(alias)
+    return source is not None and source.column(name) is not None
+
+
 class _Statement:
     def __init__(
         self, sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule], setting: Setting
@@ -120,6 +132,7 @@ class _Statement:
         self.stored = stored(tokens)
         self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
         self.runs: list[Run] = []
+        self.plans: list[Plan] = []
         #: index of a form's first token -> its features
         self.inputs: dict[int, tuple[Input, ...]] = {}
 
@@ -127,6 +140,7 @@ class _Statement:
         ours = [call for call in calls if self._is_ours(call)]
         if not ours:
             return Rewritten(self.sql, changed=False)
+        self._read_settings()
         for call in ours:
             model = self._model(call)
             check(call, model, self.sql)
@@ -150,7 +164,13 @@ class _Statement:
             self._modify(dml, held)
         text = self.splicer.render([Span(0, len(self.sql))])
         models = tuple(self.models.values())
-        return Rewritten(text.sql, changed=True, models=models, runs=tuple(self.runs), _text=text)
+        runs, plans = tuple(self.runs), tuple(self.plans)
+        return Rewritten(text.sql, changed=True, models=models, runs=runs, plans=plans, _text=text)
+
+    def _read_settings(self) -> None:
+        self.setting = resolve(self.setting, self.catalog.settings(), [rule.__name__ for rule in RULES])
+        without = self.setting.without or ()
+        self.rules = [rule for rule in self.rules if rule.__name__ not in without]
 
     def _model(self, call: Call) -> ModelInfo:
         return self.models[call.path, call.version]
@@ -207,6 +227,8 @@ class _Statement:
     def _in_place(self, call: Call, *, grouped: bool = False) -> Run:
         run = self._run(call)
         self._check_features(call, grouped=grouped)
+        if prune_features in self.rules:
+            prune(run)
         choose(run, self.sql, self.setting, self.stored, block=False)
         self._answer(call, run)
         return run
@@ -222,7 +244,7 @@ class _Statement:
     def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
         """Answer the forms of an UPDATE or DELETE of many rows in batches."""
         nested = any(other.first < call.first <= other.last for call in calls for other in calls)
-        if nested or self.setting.way == "row" or self.stored.kept or dml.kind not in ("update", "delete"):
+        if nested or self.setting.forced == "row" or self.stored.kept or dml.kind not in ("update", "delete"):
             return
         scope = self.scopes.of(calls[0])
         name = range(dml.target.start, dml.target.stop)
@@ -231,7 +253,7 @@ class _Statement:
         if found is None:
             return
         rows = self.catalog.estimate(self.probe.render(found.rows()).sql)
-        if self.setting.way != "batch" and (rows is None or rows < LEAST_ROWS):
+        if self.setting.forced != "batch" and (rows is None or rows < LEAST_ROWS):
             return
         runs = join_equal([self._run(call) for call in calls], self.sql)
         for number, run in enumerate(runs, 1):
@@ -240,7 +262,8 @@ class _Statement:
                 otherwise = row_expression(call, run, self.prefix)
                 self.splicer.replace(call.span, found.answer(run, number, otherwise, self.prefix))
         query = Splicer(self.sql).render(found.query(runs, self.prefix)).sql
-        asked = rewrite(query, self.catalog, rules=self.rules, setting=Setting("batch")).sql
+        forced = dataclasses.replace(self.setting, way="batch")
+        asked = rewrite(query, self.catalog, rules=self.rules, setting=forced).sql
         for span, pieces in found.join(asked, self.prefix):
             self.splicer.replace(span, pieces)
         spans = {call.span for call in calls}
@@ -295,51 +318,55 @@ class _Statement:
                 self._in_place(call, grouped=True)
                 continue
             runs.append(self._run(call))
-        runs = join_equal(runs, self.sql)
-        for run in runs:
-            choose(run, self.sql, self.setting, self.stored, block=True)
-        for run in [run for run in runs if run.way == "row"]:
+        plan = self._plan(block, join_equal(runs, self.sql))
+        for rule in self.rules:
+            if rule in EARLY:
+                rule(plan)
+        self.plans.append(plan)
+        single = is_single(plan)
+        for run in plan.runs:
+            choose(run, self.sql, self.setting, self.stored, block=True, single=single)
+        for run in [run for run in plan.runs if run.way == "row"]:
             for call in run.outputs[0].calls:
                 self._answer(call, run)
-        runs = [run for run in runs if run.way != "row"]
-        if not runs:
+        plan.inline = [run for run in plan.runs if run.way == "inline"]
+        plan.runs = [run for run in plan.runs if run.way == "batch"]
+        if not plan.runs and not plan.inline:
             return
+        runs = plan.runs + plan.inline
         try:
             splicer = self.splicer.copy()
-            self._emit(block, runs, splicer)
+            self._emit(plan, splicer)
             if "group" in block.clauses or "having" in block.clauses:
                 self._try(block, splicer)
         except (NotSupported, InvalidSource) as error:
             if isinstance(error, InvalidSource) and error.sqlstate != "42803":
                 raise
+            self.plans.remove(plan)
             for run in runs:
                 for call in run.outputs[0].calls:
                     self._in_place(call, grouped=True)
             return
         self.splicer.become(splicer)
-        self.runs += runs
+        self.runs += plan.runs + plan.inline
 
-    def _emit(self, block: Block, runs: list[Run], splicer: Splicer) -> None:
-        batches = [run for run in runs if run.way == "batch"]
-        inline = [run for run in runs if run.way == "inline"]
-        answered = [call for run in runs for output in run.outputs for call in output.calls]
-        kept = self._kept(block, answered)
-        plan = Plan(
-            self.sql,
-            self.tokens,
-            self.blocks,
-            block,
-            self.scopes.clause(block),
-            answered,
-            batches,
-            inline,
-            kept,
-        )
+    def _plan(self, block: Block, runs: list[Run]) -> Plan:
+        """Return the plan of a block whose runs have no way yet."""
+        plan = Plan(self.sql, self.tokens, self.blocks, block, self.scopes.clause(block), [], runs)
+        names = [input_.column for inputs in self.inputs.values() for input_ in inputs]
+        plan.bound = frozenset(name[1] for name in names if name is not None)
+        plan.ctes = self.scopes.ctes
         where = block.clauses.get("where")
         if where is not None:
             plan.outer = [plan.span(where.start, where.end)]
-        if batches:
-            for rule in self.rules:
+        return plan
+
+    def _emit(self, plan: Plan, splicer: Splicer) -> None:
+        runs = plan.runs + plan.inline
+        plan.calls = [call for run in runs for output in run.outputs for call in output.calls]
+        plan.kept = self._kept(plan.block, plan.calls)
+        for rule in self.rules:
+            if rule not in EARLY:
                 rule(plan)
         emit(plan, splicer, self.prefix)
 
@@ -352,7 +379,8 @@ class _Statement:
         return {
             (alias, name)
             for alias, name in columns
-            if (name in clause.merged if not alias else clause.source(alias) is not None)
+            # a nested query may have a source of the same alias
+            if (name in clause.merged if not alias else _has(clause, alias, name))
         }
 
     def _try(self, block: Block, splicer: Splicer) -> None:

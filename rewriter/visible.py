@@ -85,6 +85,13 @@ class Scopes:
         """Return what the block's own text can be tried in."""
         return self._clause(block, block.first)[1]
 
+    def context_for(self, body: list[Piece], index: int) -> Context:
+        """Return what a part of a FROM can be tried in, with the CTEs and queries around a token."""
+        container = self.container(index)
+        first = index if container is None else container.first
+        around = [] if container is None else self._bodies_around(container)
+        return Context(body, self.ctes_at(first), self.probe, self.catalog, around)
+
     def _around(self, index: int) -> list[Container]:
         """Return what holds a token, innermost first."""
         holders: list[Container] = [holder for holder in self.blocks if holder.holds(index)]

@@ -65,10 +65,7 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
     laterals = [["(SELECT ", *listed, f") AS {alias}"]] if inputs else []
     wanted = [_wanted(output.call, run, sql) for output in run.outputs]
     rendered = form.render({name: columns[name] for name in form.features}, wanted, f"{p}s{number}_")
-    for stage in rendered.stages:
-        items = ", ".join(f"{expression} AS {name}" for name, expression in stage.columns)
-        fence = " OFFSET 0" if stage.fenced else ""
-        laterals.append([f"(SELECT {items}{fence}) AS {stage.alias}"])
+    laterals += [[stage.sql] for stage in rendered.stages]
     outputs = [
         _typed(output.call, run, expression)
         for output, expression in zip(run.outputs, rendered.outputs, strict=True)

@@ -8,9 +8,10 @@ from rewriter.plan import Plan
 
 from .filter_first import filter_first
 from .limit_first import limit_first
+from .prune_features import prune_features
 from .share_runs import share_runs
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["EARLY", "LATE", "RULES", "Rule"]
 
 
 class Rule(Protocol):
@@ -23,5 +24,8 @@ class Rule(Protocol):
         ...
 
 
-#: Explicit, because the order matters: a LIMIT can only go before inference once no filter is left behind it.
-RULES: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
+#: Before each run has its way: what is not needed needs no way.
+EARLY: tuple[Rule, ...] = (prune_features,)
+#: After that. The order matters: a LIMIT can only go before inference once no filter is left behind it.
+LATE: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
+RULES: tuple[Rule, ...] = (*EARLY, *LATE)

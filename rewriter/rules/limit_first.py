@@ -7,7 +7,7 @@ aggregate, a set-returning function, and window functions, which see all rows.
 
 from __future__ import annotations
 
-from rewriter.plan import Plan
+from rewriter.plan import Note, Plan
 from rewriter.scope import Clause, is_word
 
 _FUNCTION_NAMES = """
@@ -23,7 +23,7 @@ def limit_first(plan: Plan) -> None:
     """Limit the rows that are predicted, in their order, where that gives the same rows."""
     clauses = plan.block.clauses
     limits = [clauses[name] for name in ("limit", "offset", "fetch") if name in clauses]
-    if not any(clause.name != "offset" for clause in limits) or plan.outer:
+    if not any(clause.name != "offset" for clause in limits) or plan.outer or not plan.runs:
         return
     if any(name in clauses for name in _BARRIERS) or not _keeps_rows(plan, clauses["select"]):
         return
@@ -34,6 +34,8 @@ def limit_first(plan: Plan) -> None:
         return
     kept = [] if order is None else [order]
     plan.limited = [*kept, *_in_order(limits)]
+    written = [plan.text(plan.span(clause.word, clause.end)) for clause in plan.limited]
+    plan.notes.append(Note("limit_first", " ".join(written)))
 
 
 def _in_order(clauses: list[Clause]) -> list[Clause]:

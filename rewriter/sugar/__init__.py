@@ -13,11 +13,12 @@ from rewriter.scan import Token, scan
 from rewriter.splice import Text
 
 from .bigquery import bigquery
+from .joined import joined
 from .tsql import tsql
 
 #: changes the first form of its sort, or all of them; None if there is none
 Sugar = Callable[[str, Sequence[Token], Catalog], Text | None]
-SUGARS: tuple[Sugar, ...] = (tsql, bigquery)
+SUGARS: tuple[Sugar, ...] = (tsql, bigquery, joined)
 
 
 def desugar(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:

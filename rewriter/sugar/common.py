@@ -113,7 +113,7 @@ def reads_all(tokens: Sequence[Token], alias: Token | None) -> bool:
                 return True
             if after in _BEHIND_STAR and (before is None or before.text != "("):
                 return True
-        elif token.kind == "word" and token.text == "natural":
+        elif token.kind == "word" and token.text == "natural" and after != "prediction":
             return True
         elif alias is not None and token.is_name and token.text == alias.text and token is not alias:
             # the whole row, unless it qualifies a column, or is one

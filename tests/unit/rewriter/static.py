@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from onnx_models.signature import Binding, Feature, Signature, Target
 from rewriter import Column, DescribeError, ModelInfo
@@ -48,6 +48,9 @@ class StaticCatalog:
     def model(self, name: str, version: int | None = None) -> ModelInfo | None:
         models = {"late": ModelInfo("late", 1, _LATE), "delay": ModelInfo("delay", 2, _DELAY)}
         return models.get(name)
+
+    def settings(self) -> Mapping[str, str]:
+        return {}
 
     def model_names(self) -> Sequence[str]:
         return ["late", "delay"]

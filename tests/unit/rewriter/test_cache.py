@@ -5,9 +5,8 @@ from collections.abc import Hashable, Sequence
 
 import pytest
 
-from rewriter import CachedRewriter, Column, RewriteError, rewrite
+from rewriter import CachedRewriter, Column, RewriteError, Setting, rewrite
 from rewriter.cache import LONGEST
-from rewriter.choose import Setting
 from tests.unit.rewriter.static import StaticCatalog
 
 PREDICTS = "SELECT flight, PREDICT(late) FROM f"
