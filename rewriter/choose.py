@@ -83,8 +83,8 @@ def choose(run: Run, sql: str, setting: Setting, kept: Stored, *, block: bool, s
     elif single:
         run.way, run.reason = "row", "one row"
     else:
-        run.way, run.reason = "batch", "rows in chunks"
-    if run.way != "inline" and forced is None and refusal is not None:
+        run.way, run.reason = "batch", refusal or "rows in chunks"
+    if run.way == "row" and forced is None and refusal is not None:
         run.reason += f"; {refusal}"
 
 

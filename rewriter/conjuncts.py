@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .plan import Plan
 from .scan import Token
 from .scope import Clause, is_word
+from .splice import Span
 
 
 def conjuncts(tokens: Sequence[Token], where: Clause) -> list[tuple[int, int]]:
@@ -38,3 +40,8 @@ def conjuncts(tokens: Sequence[Token], where: Clause) -> list[tuple[int, int]]:
                 cuts.append(index)
     starts = [where.start, *(cut + 1 for cut in cuts)]
     return list(zip(starts, [*cuts, where.end], strict=True))
+
+
+def conjunct_spans(plan: Plan, where: Clause) -> list[Span]:
+    """Return the same as text, with the comments behind each."""
+    return [plan.span(start, end) for start, end in conjuncts(plan.tokens, where) if start < end]

@@ -54,6 +54,14 @@ class Context:
         except InvalidSource:
             raise complaint from None
 
+    def estimate(self, conditions: Sequence[Span]) -> float | None:
+        """Return how many rows of FROM PostgreSQL expects to meet conditions; None where it cannot tell."""
+        where: list[Piece] = []
+        for condition in conditions:
+            where += [" AND " if where else " WHERE ", "(", condition, "\n)"]
+        query = self.splicer.render([*_with(self.ctes), "SELECT 1 FROM ", *self.body, *where])
+        return self.catalog.estimate(query.sql)
+
     def _ask(self, select: Sequence[Piece]) -> Sequence[Column]:
         text = self.splicer.render([*_with(self.ctes), *select])
         sql, shifts = _renumber(text.sql)

@@ -111,6 +111,7 @@ class Plan:
     :ivar calls: the forms that are answered by joins, not those of blocks nested in the block
     :ivar runs: those that are answered in batches
     :ivar inline: those that are answered by SQL over the sources
+    :ivar single: those that are answered in their place, one row each
     :ivar kept: (alias, column) pairs that forms answered in their place still need
     :ivar inner: conjuncts of WHERE that are applied before inference
     :ivar outer: conjuncts of WHERE that are applied after it
@@ -120,6 +121,7 @@ class Plan:
     :ivar ctes: the statement's
     :ivar unread: forms whose answer nobody reads
     :ivar notes: what the rules did
+    :ivar rows: how many rows are predicted, as far as that was asked for and could be told
     """
 
     sql: str
@@ -138,6 +140,8 @@ class Plan:
     ctes: Sequence[Cte] = ()
     unread: list[Call] = dataclasses.field(default_factory=list)
     notes: list[Note] = dataclasses.field(default_factory=list)
+    rows: float | None = None
+    single: list[Run] = dataclasses.field(default_factory=list)
 
     def span(self, start: int, end: int) -> Span:
         """Return the text of the tokens ``[start, end)``, with the comments behind the last of them."""

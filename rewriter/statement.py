@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 from .bind import bind
 from .catalog import Catalog, Column, DescribeError, ModelInfo
-from .choose import choose, is_single, stored
+from .choose import choose, is_single, rows_by_text, stored
+from .conjuncts import conjunct_spans
 from .describe import check_rowwise
 from .dml import Dml, find_dml
 from .emit import emit, inline_expression, row_expression
 from .emit.outputs import check, result_type
 from .errors import Aggregated, InvalidSource, NotSupported, UndeployedModel, UnknownModel, UnknownVersion
+from .explain import Report, find_explain
 from .forms import Call, find_calls
 from .modify import LEAST_ROWS, modification, table_name
 from .names import prefix_free_of, quote
@@ -39,6 +41,8 @@ class Rewritten:
     :ivar models: the models that it uses
     :ivar runs: what is predicted, and how
     :ivar plans: the SELECTs that were planned, with what the rules did
+    :ivar without: names of the rules that are switched off
+    :ivar source: the statement that spans of runs and plans are parts of, with scalar forms only
     """
 
     sql: str
@@ -46,6 +50,8 @@ class Rewritten:
     models: tuple[ModelInfo, ...] = ()
     runs: tuple[Run, ...] = ()
     plans: tuple[Plan, ...] = ()
+    without: frozenset[str] = frozenset()
+    source: str = ""
     _text: Text | None = None
 
     def origin(self, position: int) -> int | None:
@@ -71,12 +77,32 @@ def rewrite(
     if not mentions(sql):
         return Rewritten(sql, changed=False)
     tokens = scan(sql)
-    setting = setting or Setting()
+    asked = find_explain(sql, tokens)
+    if asked is None:
+        return _rewrite_any(sql, tokens, catalog, rules, setting or Setting())
+    # of the same length, so that positions stay
+    rewritten = _rewrite_any(asked.sql, scan(asked.sql), catalog, rules, setting or Setting(), explains=True)
+    if not asked.reports:
+        return dataclasses.replace(rewritten, changed=True)
+    report = Report(rewritten.source, rewritten.runs, rewritten.plans, rewritten.without)
+    text = Text(asked.statement(rewritten.sql, report), (), ())
+    return dataclasses.replace(rewritten, sql=text.sql, changed=True, _text=text)
+
+
+def _rewrite_any(
+    sql: str,
+    tokens: list[Token],
+    catalog: Catalog,
+    rules: Sequence[Rule],
+    setting: Setting,
+    *,
+    explains: bool = False,
+) -> Rewritten:
     desugared = desugar(sql, tokens, _Answering(catalog))
     if desugared is None:
-        return _rewrite(sql, tokens, catalog, rules, setting)
+        return _rewrite(sql, tokens, catalog, rules, setting, explains)
     with desugared.placing_errors():
-        rewritten = _rewrite(desugared.sql, scan(desugared.sql), catalog, rules, setting)
+        rewritten = _rewrite(desugared.sql, scan(desugared.sql), catalog, rules, setting, explains)
     text = desugared if rewritten._text is None else rewritten._text.through(desugared)
     return dataclasses.replace(rewritten, sql=text.sql, changed=True, _text=text)
 
@@ -105,12 +131,19 @@ class _Answering:
 
 
 def _rewrite(
-    sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule], setting: Setting
+    sql: str,
+    tokens: list[Token],
+    catalog: Catalog,
+    rules: Sequence[Rule],
+    setting: Setting,
+    explains: bool,
 ) -> Rewritten:
     calls = find_calls(tokens)
     if not calls:
         return Rewritten(sql, changed=False)
-    return _Statement(sql, tokens, catalog, rules, setting).rewrite(calls)
+    statement = _Statement(sql, tokens, catalog, rules, setting)
+    statement.explains = explains
+    return statement.rewrite(calls)
 
 
 def _has(clause: FromClause, alias: str, name: str) -> bool:
@@ -133,6 +166,8 @@ class _Statement:
         self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
         self.runs: list[Run] = []
         self.plans: list[Plan] = []
+        #: whether the rows of each plan are wanted, for a report
+        self.explains = False
         #: index of a form's first token -> its features
         self.inputs: dict[int, tuple[Input, ...]] = {}
 
@@ -164,8 +199,16 @@ class _Statement:
             self._modify(dml, held)
         text = self.splicer.render([Span(0, len(self.sql))])
         models = tuple(self.models.values())
-        runs, plans = tuple(self.runs), tuple(self.plans)
-        return Rewritten(text.sql, changed=True, models=models, runs=runs, plans=plans, _text=text)
+        return Rewritten(
+            text.sql,
+            changed=True,
+            models=models,
+            runs=tuple(self.runs),
+            plans=tuple(self.plans),
+            without=frozenset(rule.__name__ for rule in RULES if rule not in self.rules),
+            source=self.sql,
+            _text=text,
+        )
 
     def _read_settings(self) -> None:
         self.setting = resolve(self.setting, self.catalog.settings(), [rule.__name__ for rule in RULES])
@@ -323,10 +366,13 @@ class _Statement:
             if rule in EARLY:
                 rule(plan)
         self.plans.append(plan)
+        if self.explains:
+            plan.rows = self._rows(plan)
         single = is_single(plan)
         for run in plan.runs:
             choose(run, self.sql, self.setting, self.stored, block=True, single=single)
-        for run in [run for run in plan.runs if run.way == "row"]:
+        plan.single = [run for run in plan.runs if run.way == "row"]
+        for run in plan.single:
             for call in run.outputs[0].calls:
                 self._answer(call, run)
         plan.inline = [run for run in plan.runs if run.way == "inline"]
@@ -360,6 +406,17 @@ class _Statement:
         if where is not None:
             plan.outer = [plan.span(where.start, where.end)]
         return plan
+
+    def _rows(self, plan: Plan) -> float | None:
+        """Return how many rows a plan is expected to predict."""
+        limit = rows_by_text(plan)
+        if "from" not in plan.block.clauses:
+            return limit
+        where = plan.block.clauses.get("where")
+        spans = [] if where is None else conjunct_spans(plan, where)
+        spans = [span for span in spans if not plan.predicts(span)]
+        rows = self.scopes.context(plan.block).estimate(spans)
+        return min((number for number in (limit, rows) if number is not None), default=None)
 
     def _emit(self, plan: Plan, splicer: Splicer) -> None:
         runs = plan.runs + plan.inline

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewriter.conjuncts import conjuncts
+from rewriter.conjuncts import conjunct_spans
 from rewriter.plan import Note, Plan
 
 
@@ -11,7 +11,7 @@ def filter_first(plan: Plan) -> None:
     where = plan.block.clauses.get("where")
     if where is None or len(plan.outer) != 1 or not plan.runs:
         return
-    spans = [plan.span(start, end) for start, end in conjuncts(plan.tokens, where) if start < end]
+    spans = conjunct_spans(plan, where)
     plan.outer = [span for span in spans if plan.predicts(span)]
     plan.inner = [span for span in spans if not plan.predicts(span)]
     if plan.inner:

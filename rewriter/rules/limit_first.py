@@ -105,8 +105,15 @@ def _is_hidden(plan: Plan, name: str) -> bool:
     tokens = plan.tokens
     if name in ("predict", "probability"):
         return True
+    inside = {
+        index
+        for run in (*plan.runs, *plan.inline)
+        for output in run.outputs
+        for call in output.calls
+        for index in range(call.first, call.last)
+    }
     for index in range(select.start, select.end):
-        if not (tokens[index].is_name and tokens[index].text == name):
+        if index in inside or not (tokens[index].is_name and tokens[index].text == name):
             continue
         first = index
         while first - 2 >= select.start and tokens[first - 1].text == "." and tokens[first - 2].is_name:

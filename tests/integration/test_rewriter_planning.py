@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -131,3 +132,54 @@ def test_a_join_that_only_fed_unused_features_is_removed(bench: Bench, way: Any)
     assert way == "inline" or "weather" in lines(bench, kept.sql)
     looked_at = statement.replace(" AS idle)", " AS idle ON MISSING NULL)")
     assert "weather" in lines(bench, rewrite(looked_at, catalog, setting=Setting(way)).sql)
+
+
+@pytest.mark.parametrize("analyze", ["", ", ANALYZE, COSTS OFF"])
+def test_explain_tells_what_is_predicted(plain: Bench, analyze: str) -> None:
+    statement = (
+        f"EXPLAIN (PREDICT{analyze}) SELECT PREDICT(late), PROBABILITY(late FOR true) FROM flights "
+        "LEFT JOIN weather USING (origin, hour) WHERE flight < 11 AND PREDICT(late)"
+    )
+    columns, rows = plain.run(rewrite(statement, plain.catalog).sql)
+    assert columns == [("QUERY PLAN", "text")]
+    found = [re.sub(r"\b(9|10|11) estimated", "some estimated", line) for (line,) in rows]
+    assert found[:6] == [
+        "PREDICT, PROBABILITY FOR true of late, version 1",
+        "  way       batch: the model has no certified SQL form",
+        "  features  carrier, distance of flights; temp of weather",
+        "  before    flight < 11",
+        "  rows      some estimated, 1 batch",
+        "",
+    ]
+    assert any("Foreign Scan" in line for (line,) in rows)
+
+
+def test_explain_as_json(plain: Bench) -> None:
+    statement = "EXPLAIN (PREDICT, FORMAT JSON) SELECT PREDICT(delay) FROM flights LIMIT 10"
+    ((((found,),),),) = [plain.run(rewrite(statement, plain.catalog).sql)[1:]]
+    (run,) = found[0]["Predictions"]["Runs"]
+    assert (run["Model"], run["Estimated Rows"], run["Order and Limit Before Inference"]) == (
+        "delay",
+        10,
+        "LIMIT 10",
+    )
+    assert found[0]["Plan"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE flights SET distance = PREDICT(delay) WHERE flight = 4",
+        "DELETE FROM flights WHERE PREDICT(delay) > 5",
+        "INSERT INTO nothing (distance) SELECT PREDICT(delay) FROM flights",
+        "WITH p AS (SELECT flight, PREDICT(delay) AS d FROM flights) SELECT * FROM p WHERE d > 5",
+        "CREATE TABLE t AS SELECT PREDICT(delay) FROM flights",
+        "SELECT (SELECT max(PREDICT(delay)) FROM flights AS g WHERE g.flight < f.flight) FROM flights AS f;",
+        "SELECT * FROM flights, LATERAL (SELECT PREDICT(delay USING flights.carrier, flights.distance)) AS l",
+        "SELECT E'\\\\ \\'' AS text, PREDICT(delay) FROM flights",
+    ],
+)
+def test_explain_of_any_statement(plain: Bench, statement: str) -> None:
+    found = lines(plain, rewrite(f"EXPLAIN (ANALYZE, PREDICT) {statement}", plain.catalog).sql)
+    assert found.startswith("PREDICT of delay, version 1\n  way ")
+    assert "Execution Time" in found
