@@ -21,6 +21,7 @@ from pgpredict.errors import InvalidInput
 from .console import make_console
 from .examples import examples
 from .present import (
+    behaviour_lines,
     confusion_table,
     features_table,
     metrics_table,
@@ -79,7 +80,7 @@ def models(dsn: str | None, as_json: bool) -> None:
 @dsn_option
 @json_option
 def show(name: str, version: int | None, dsn: str | None, as_json: bool) -> None:
-    """Show a model: features, metrics, parity, versions, training query, how to use it."""
+    """Show a model: features, what NULL does, metrics, parity, versions, training query, how to use it."""
     with _connect(dsn) as connection:
         model, versions = _model(connection, name)
     chosen = _version(versions, name, version)
@@ -301,6 +302,8 @@ def _print_model(model: dict[str, Any], chosen: dict[str, Any], versions: list[d
     if options:
         console.print(f"[dim]{escape(options)}[/]", highlight=False)
     console.print(features_table(signature["features"], signature["on_missing"]))
+    for line in behaviour_lines(chosen):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     if metrics:
         console.print(metrics_table(metrics))
         confusion = confusion_table(metrics, signature["classes"])

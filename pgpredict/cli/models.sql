@@ -7,5 +7,6 @@ FROM ml.models AS m ORDER BY name
 SELECT name, owner, task, target, target_type, version FROM ml.models WHERE name = %s
 
 -- name: versions
-SELECT version, deployed, artifact, signature, algorithm, parameters, metrics, parity, training, created_at, created_by
+SELECT version, deployed, artifact, signature, algorithm, parameters, metrics, parity, training, created_at, created_by,
+    inline IS NOT NULL AS inline, unused
 FROM ml.versions WHERE model = %s ORDER BY version DESC

@@ -94,6 +94,24 @@ def parity_line(parity: Mapping[str, Any]) -> str:
     )
 
 
+def behaviour_lines(version: Mapping[str, Any]) -> list[str]:
+    """Say what a version does with NULL, whether it can run as SQL, and what it does not look at."""
+    missing = (
+        "an error, the model has no rule for them; override with ON MISSING NULL"
+        if version["signature"]["on_missing"] == "error"
+        else "imputed by the model; override with ON MISSING ERROR or ON MISSING NULL"
+    )
+    inline = (
+        "certified equal to the ONNX model, PREDICT may run as plain SQL"
+        if version["inline"]
+        else "none, PREDICT runs in the runtime"
+    )
+    lines = [f"missing features: {missing}", f"SQL form: {inline}"]
+    if version["unused"]:
+        lines.append(f"no influence: {', '.join(version['unused'])}; PREDICT does not read them")
+    return lines
+
+
 def number(value: float) -> str:
     """Return a number with four significant digits."""
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"

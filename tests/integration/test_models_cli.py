@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -14,6 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnx_models.scoring import Model
+from onnx_models.storing import deploy, register
+from tests import summing
 from tests.fix_server import Database
 
 SETUP = """
@@ -82,6 +85,33 @@ def test_train_tells_what_came_of_it(customers: Database) -> None:
     assert "prediction" in rows or "churn" in rows
 
 
+def test_show_tells_of_null_and_of_the_sql_form(database: Database) -> None:
+    artifact = summing.regression({"a": "integer", "[b]": "integer", "c": "text"})
+    signature = Model.load(artifact).signature
+    strict = dataclasses.replace(signature, on_missing="error")
+    with database.connect() as connection:
+        register(connection, "m", signature, artifact, {})
+        deploy(connection, "m")
+        kept = {"inline": {"made": "up"}, "unused": ["[b]", "c"]}
+        register(connection, "m", strict, artifact, kept)
+    text, strict_text = succeed(database, "show", "m"), succeed(database, "show", "m", "--version", "2")
+    assert "missing features: imputed by the model" in text
+    assert "SQL form: none" in text
+    assert "no influence" not in text
+    assert "missing features: an error" in strict_text
+    assert "ON MISSING NULL" in strict_text
+    assert "SQL form: certified" in strict_text
+    assert "no influence: [b], c;" in strict_text
+    shown = json.loads(succeed(database, "show", "m", "--version", "2", "--json"))
+    assert (shown["inline"], shown["unused"], shown["signature"]["on_missing"]) == (
+        True,
+        ["[b]", "c"],
+        "error",
+    )
+    shown = json.loads(succeed(database, "show", "m", "--json"))
+    assert (shown["inline"], shown["unused"], shown["signature"]["on_missing"]) == (False, [], "impute")
+
+
 def test_life_of_a_model(customers: Database, tmp_path: Path) -> None:
     assert "no models yet" in succeed(customers, "models")
     first = train(customers, "--algorithm", "logistic")
@@ -108,6 +138,8 @@ def test_life_of_a_model(customers: Database, tmp_path: Path) -> None:
         assert expected in text, expected
     assert "version 1" in succeed(customers, "rollback", "churn")
     assert "logistic" in succeed(customers, "show", "churn", "--version", "1")
+
+    assert "missing features: imputed by the model; override with ON MISSING" in " ".join(text.split())
 
     file = tmp_path / "churn.onnx"
     succeed(customers, "export", "churn", str(file), "--version", "2")
