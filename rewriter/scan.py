@@ -23,9 +23,15 @@ _STRING = "|".join(
     # bit strings know no doubled quotes
     for prefix, body in (("[eE]", r"(?:[^'\\]|''|\\.)*"), ("[bBxX]", "[^']*"), ("(?:[uU]&)?", "(?:[^']|'')*"))
 )
+# White space and -- comments come along with the token behind them; most tokens are words, so they are tried
+# first, but for the letter that begins a string or a quoted name.
 _TOKEN = re.compile(
     r"""
-    (?P<space>\s+|--[^\n\r]*)
+    (?:\s+|--[^\n\r]*)*(?:
+    (?P<word>(?![eEbBxX]'|[uU]&['"])"""
+    + _IDENT
+    + r""")
+  | (?P<punct>::|\.\.|:=|[()\[\],;:]|\.(?![0-9]))
   | (?P<comment>/\*)
   | (?P<string>"""
     + _STRING
@@ -33,16 +39,14 @@ _TOKEN = re.compile(
   | (?P<dollar>\$(?:[A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_\u0080-\U0010ffff]*)?\$)
   | (?P<param>\$[0-9]+)
   | (?P<quoted>(?:[uU]&)?"(?:[^"]|"")*"?)
-  | (?P<word>"""
-    + _IDENT
-    + r""")
   | (?P<number>(?:0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+
       |(?:[0-9][0-9_]*(?:\.(?!\.)[0-9_]*)?|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?))
-  | (?P<punct>::|\.\.|:=|[()\[\],;:.])
   | (?P<operator>"""
     + _OPERATOR
     + r""")
+  | (?P<end>\Z)
   | (?P<other>.)
+    )
     """,
     re.VERBOSE | re.DOTALL,
 )
@@ -50,9 +54,9 @@ _UESCAPE = re.compile(r"(?:\s|--[^\n\r]*[\n\r])+[uU][eE][sS][cC][aA][pP][eE]\s*'
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True, unsafe_hash=True)
 class Token:
-    """One word of the statement.
+    """One word of the statement; never changed, but a frozen one would take five times as long to make.
 
     :ivar kind: ``word`` is an unquoted name or keyword, ``quoted`` a name in double quotes
     :ivar text: a word folded to lower case, the name inside the quotes, else the text as written
@@ -89,37 +93,37 @@ def scan(sql: str) -> list[Token]:
     An unterminated string or comment reaches to the end of the text: PostgreSQL is left to complain.
     """
     tokens: list[Token] = []
-    position, depth, length = 0, 0, len(sql)
-    while position < length:
-        match = _TOKEN.match(sql, position)
+    append, token_at = tokens.append, _TOKEN.match
+    position = depth = 0
+    while True:
+        match = token_at(sql, position)
         if match is None:  # the last alternative matches any character
             raise AssertionError(position)
-        kind, start, end = match.lastgroup, position, match.end()
-        position = end
+        kind, (start, position) = match.lastgroup, match.span(match.lastindex or 0)
         if kind == "word":
-            tokens.append(Token("word", _fold(match.group()), start, end, depth))
-        elif kind == "space":
-            continue
+            append(Token("word", _fold(sql[start:position]), start, position, depth))
         elif kind == "punct":
-            text = match.group()
+            text = sql[start:position]
             if text in ")]":
                 depth = max(depth - 1, 0)
-            tokens.append(Token("punct", text, start, end, depth))
+            append(Token("punct", text, start, position, depth))
             if text in "([":
                 depth += 1
+        elif kind == "end":
+            break
         elif kind == "quoted":
             name, position = _unquote(sql, match)
-            tokens.append(Token("quoted", name, start, position, depth))
+            append(Token("quoted", name, start, position, depth))
         elif kind == "comment":
             position = _comment_end(sql, start)
         elif kind == "dollar":
-            close = sql.find(match.group(), end)
-            position = length if close < 0 else close + len(match.group())
-            tokens.append(Token("string", sql[start:position], start, position, depth))
+            close = sql.find(sql[start:position], position)
+            position = len(sql) if close < 0 else close + (position - start)
+            append(Token("string", sql[start:position], start, position, depth))
         elif kind in ("string", "number", "param", "operator"):
-            tokens.append(Token(kind, match.group(), start, end, depth))  # type: ignore[arg-type]
+            append(Token(kind, sql[start:position], start, position, depth))  # type: ignore[arg-type]
         else:
-            tokens.append(Token("operator", match.group(), start, end, depth))
+            append(Token("operator", sql[start:position], start, position, depth))
     return tokens
 
 
@@ -130,7 +134,7 @@ def _fold(word: str) -> str:
 
 def _unquote(sql: str, match: re.Match[str]) -> tuple[str, int]:
     """Return a quoted name, and the end of what belongs to it: U&"..." may be followed by UESCAPE."""
-    text = match.group()
+    text = match.group("quoted")
     if text[0] == '"':
         return text[1:-1].replace('""', '"'), match.end()
     name, end, escape = text[3:-1].replace('""', '"'), match.end(), "\\"

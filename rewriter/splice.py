@@ -144,7 +144,9 @@ class _Writer:
             return
         position = piece.start
         first = bisect.bisect_left(self.order, piece.start, key=lambda span: span.start)
-        for span in self.order[first:]:
+        # not a slice: with many edits, copying the rest for every span would cost more than all else
+        for index in range(first, len(self.order)):
+            span = self.order[index]
             if span.start > piece.end:
                 break
             if span == within or span.start < position or not piece.holds(span):
