@@ -13,8 +13,13 @@ import pytest
 from psycopg import sql
 
 from onnx_models.storing import drop
+from pgpredict.server.database import available_version, extension_version, make_extension
+from pgpredict.server.local import update_extensions
 from tests import summing
 from tests.fix_server import Database
+from tests.integration.test_dump import run, target
+
+__all__ = ["target"]
 
 #: whole scripts of older versions
 DATA = Path(__file__).parents[1] / "data"
@@ -142,6 +147,56 @@ def test_names_that_the_older_version_allowed(database: Database) -> None:
         assert summing.store(connection, long, artifact) == 2
         drop(connection, long)
         assert connection.execute("SELECT relname FROM pg_class WHERE relname LIKE 'xxx%'").fetchall() == []
+
+
+def test_up_and_install_update(database: Database) -> None:
+    with older(database) as connection:
+        fill(connection, database.role("friend"))
+        said: list[str] = []
+        cluster = database.server.cluster
+        assert cluster is not None
+        # up does this for every database but its own, and for that one as install does
+        update_extensions(cluster, said.append)
+        wanted = available_version()
+        assert said == [f"updating the extension pgpredict from {BEFORE} to {wanted}"]
+        assert extension_version(connection) == wanted
+        assert by_version(connection, 1) == [5.0]
+        assert make_extension(connection, said.append) == wanted
+        assert len(said) == 1
+
+
+def test_dump_of_an_updated_database(database: Database, target: Database) -> None:
+    """What the step made is the user's, and dumped with its grants."""
+    friend = database.role("friend")
+    with older(database) as connection:
+        fill(connection, friend)
+        connection.execute("ALTER EXTENSION pgpredict UPDATE")
+        wanted = models(connection)
+    dump = run(database, "pg_dump", "-F", "custom", "-d", database.dsn)
+    run(database, "pg_restore", "--exit-on-error", "-d", target.dsn, data=dump)
+    with target.connect(user=friend) as connection:
+        assert by_version(connection, 1) == [5.0]
+    with target.connect() as connection:
+        assert models(connection) == wanted
+
+
+def test_dump_of_the_older_version(database: Database, target: Database) -> None:
+    friend = database.role("friend")
+    with database.connect() as connection:
+        fill(connection, friend)
+        wanted = models(connection)
+    with older(database) as connection:
+        fill(connection, friend)
+    dump = run(database, "pg_dump", "-F", "custom", "-d", database.dsn)
+    run(database, "pg_restore", "--exit-on-error", "-d", target.dsn, data=dump)
+    with target.connect() as connection:
+        assert connection.execute("SELECT prediction FROM models.m WHERE a = 1").fetchall() == [(101.0,)]
+        assert models(connection) != wanted
+        for _ in range(2):
+            connection.execute("SELECT ml_internal.complete_models()")
+            assert models(connection) == wanted
+        assert by_version(connection, 1) == [5.0]
+        drop(connection, "m")
 
 
 def test_the_step_goes_to_the_default_version(database: Database) -> None:
