@@ -27,7 +27,7 @@ from .scan import Token, mentions, scan
 from .scope import Block, find_blocks, find_ctes, innermost
 from .setting import Setting, resolve
 from .sources import FromClause
-from .splice import Span, Splicer, Text
+from .splice import Piece, Span, Splicer, Text
 from .sugar import desugar
 from .visible import Scopes
 
@@ -177,9 +177,8 @@ class _Statement:
             return Rewritten(self.sql, changed=False)
         self._read_settings()
         for call in ours:
-            model = self._model(call)
-            check(call, model, self.sql)
-            self.probe.replace(call.span, [f"(SELECT NULL::{result_type(call, model)} AS {call.name})"])
+            check(call, self._model(call), self.sql)
+            self.probe.replace(call.span, self._null(call))
         for call in ours:
             self.inputs[call.first] = bind(call, self._model(call), self.scopes.of(call))
         owned: dict[int, list[Call]] = {}
@@ -214,6 +213,10 @@ class _Statement:
         self.setting = resolve(self.setting, self.catalog.settings(), [rule.__name__ for rule in RULES])
         without = self.setting.without or ()
         self.rules = [rule for rule in self.rules if rule.__name__ not in without]
+
+    def _null(self, call: Call) -> list[Piece]:
+        """Return a NULL of a form's type and name."""
+        return [f"(SELECT NULL::{result_type(call, self._model(call))} AS {call.name})"]
 
     def _model(self, call: Call) -> ModelInfo:
         return self.models[call.path, call.version]
@@ -366,6 +369,9 @@ class _Statement:
             if rule in EARLY:
                 rule(plan)
         self.plans.append(plan)
+        for call in plan.unread:
+            self.splicer.replace(call.span, self._null(call))
+            del self.inputs[call.first]
         if self.explains:
             plan.rows = self._rows(plan)
         single = is_single(plan)

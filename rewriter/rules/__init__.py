@@ -6,6 +6,7 @@ from typing import Protocol
 
 from rewriter.plan import Plan
 
+from .drop_unread import drop_unread
 from .filter_first import filter_first
 from .limit_first import limit_first
 from .prune_features import prune_features
@@ -25,7 +26,7 @@ class Rule(Protocol):
 
 
 #: Before each run has its way: what is not needed needs no way.
-EARLY: tuple[Rule, ...] = (prune_features,)
+EARLY: tuple[Rule, ...] = (drop_unread, prune_features)
 #: After that. The order matters: a LIMIT can only go before inference once no filter is left behind it.
 LATE: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
 RULES: tuple[Rule, ...] = (*EARLY, *LATE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rewriter import Catalog, ModelInfo, RewriteError, Rewritten, Setting, rewrite
-from tests.fix_rewriter import Bench
+from tests.fix_rewriter import Bench, cases
 
 
 class Knowing:
@@ -183,3 +183,22 @@ def test_explain_of_any_statement(plain: Bench, statement: str) -> None:
     found = lines(plain, rewrite(f"EXPLAIN (ANALYZE, PREDICT) {statement}", plain.catalog).sql)
     assert found.startswith("PREDICT of delay, version 1\n  way ")
     assert "Execution Time" in found
+
+
+def test_what_nobody_reads_is_not_predicted(plain: Bench) -> None:
+    for case in cases("drop_unread"):
+        plan = min(rewrite(case.statement, plain.catalog).plans, key=lambda plan: -len(plan.unread))
+        assert bool(plan.unread) == (case.theme == "not read"), case.statement
+        bare = rewrite(case.statement, plain.catalog, setting=Setting(without=frozenset(["drop_unread"])))
+        assert not any(plan.unread for plan in bare.plans)
+
+
+def test_nothing_is_asked_of_the_runtime_for_what_nobody_reads(plain: Bench) -> None:
+    rewritten = rewrite(
+        "EXPLAIN (PREDICT, COSTS OFF) "
+        "SELECT count(*) FROM (SELECT flight, PREDICT(delay) AS p FROM flights) AS s",
+        plain.catalog,
+    )
+    found = lines(plain, rewritten.sql)
+    assert found.startswith("PREDICT(delay): not made, nobody reads it\n\nAggregate")
+    assert "Foreign Scan" not in found
