@@ -22,6 +22,7 @@ from . import queries
 
 #: type of a parameter that only another part of the statement uses: PostgreSQL wants one for each number
 _TEXT = 25
+_MOST_PARAMETERS = 65_535
 
 
 class ConnectionCatalog:
@@ -146,10 +147,11 @@ class ConnectionCatalog:
 
 
 def _parameters(sql: str) -> list[int]:
-    """Return the numbers of the parameters that occur."""
+    """Return the numbers of the parameters that occur, as far as PostgreSQL knows such numbers."""
     if "$" not in sql:
         return []
-    return sorted({int(token.text[1:]) for token in scan(sql) if token.kind == "param"})
+    numbers = {int(token.text[1:]) for token in scan(sql) if token.kind == "param"}
+    return sorted(number for number in numbers if number <= _MOST_PARAMETERS)
 
 
 def _inline(value: Mapping[str, Any] | None) -> InlineForm | None:

@@ -13,7 +13,7 @@ from onnx_models.inline import InlineForm
 from onnx_models.scoring import Model
 from onnx_models.storing import deploy, register
 from pgpredict.catalog import ConnectionCatalog
-from rewriter import UndeployedModel
+from rewriter import DescribeError, UndeployedModel
 from rewriter.errors import UnknownVersion
 from tests import summing
 from tests.fix_server import Database
@@ -121,6 +121,9 @@ def test_inline_and_unused(
 def test_parameters_that_only_another_part_uses(catalog: ConnectionCatalog) -> None:
     (column,) = catalog.describe("SELECT x FROM generate_series(1, $2::bigint) AS x WHERE x <> $4")
     assert column.type == "bigint"
+    for number in (0, 65536, 10**20):
+        with pytest.raises(DescribeError):
+            catalog.describe(f"SELECT ${number}")
 
 
 @pytest.fixture
@@ -149,6 +152,10 @@ def numbers(connection: psycopg.Connection) -> None:
         ("INSERT INTO n VALUES (1, 2, '3')", None),
         ("SELECT 1; DELETE FROM n", None),
         ("SELECT $1", 1),
+        ("SELECT $0", None),
+        ("SELECT $65536", None),
+        ("SELECT $99999999999999999999", None),
+        ("SELECT a + $300 FROM n", 10000),
     ],
 )
 def test_estimates(
