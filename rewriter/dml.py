@@ -150,9 +150,13 @@ def _target_end(tokens: Sequence[Token], start: int, end: int) -> int:
 
 
 def is_values(tokens: Sequence[Token], index: int, within: int) -> bool:
-    """Tell whether a token stands in a VALUES list whose parenthesis opens behind ``within``."""
+    """Tell whether a token stands in a VALUES list of FROM, which sees nothing; behind LATERAL it sees."""
     for opening in range(within, index):
-        is_list = tokens[opening].text == "(" and is_word(tokens, opening + 1, "values")
+        is_list = (
+            tokens[opening].text == "("
+            and is_word(tokens, opening + 1, "values")
+            and not is_word(tokens, opening - 1, "lateral")
+        )
         if is_list and matching(tokens, opening) > index:
             return True
     return False

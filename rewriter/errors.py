@@ -67,6 +67,12 @@ class WrongType(RewriteError):
     sqlstate = "42804"
 
 
+class CannotImpute(RewriteError):
+    """ON MISSING IMPUTE of a model that takes no NULL."""
+
+    sqlstate = "22023"
+
+
 class UnknownClass(RewriteError):
     """A class label that the model does not have."""
 

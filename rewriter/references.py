@@ -131,7 +131,9 @@ class _Collector:
 
     def _unqualified(self, index: int) -> None:
         name = self.tokens[index].text
-        self.found.unqualified.add(name)
+        before = self.tokens[index - 1]
+        if not (before.kind == "word" and before.text == "as"):
+            self.found.unqualified.add(name)
         clause = self.plan.clause
         owners = [source for source in clause.sources if source.column(name) is not None]
         if name in clause.merged:

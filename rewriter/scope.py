@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from .scan import Token
-from .splice import Span
+from .splice import Piece, Span
 
 _SET_OPERATIONS = ("union", "intersect", "except")
 #: words that begin a clause, in the order of the grammar; the second word where one must follow
@@ -75,6 +75,7 @@ class Cte:
     :ivar span: from its name to the end of its definition
     :ivar visible: the tokens of the WITH clause's own query, after the clause
     :ivar arm: of a recursive one, what stands before its UNION
+    :ivar by_arm: a definition of the name by that arm alone
     """
 
     name: str
@@ -83,6 +84,7 @@ class Cte:
     clause: int
     visible: range
     arm: Span | None = None
+    by_arm: tuple[Piece, ...] = ()
 
 
 def is_word(tokens: Sequence[Token], index: int, *words: str) -> bool:
@@ -196,6 +198,8 @@ def find_ctes(tokens: Sequence[Token]) -> list[Cte]:
         # not is_word: in CREATE VIEW v AS WITH ... it stands behind AS, and no definition follows a label
         if tokens[index].kind == "word" and tokens[index].text == "with":
             ctes += _with_clause(tokens, index)
+        elif is_word(tokens, index, "recursive") and is_word(tokens, index + 1, "view"):
+            ctes += _recursive_view(tokens, index)
     return ctes
 
 
@@ -217,7 +221,7 @@ def _with_clause(tokens: Sequence[Token], word: int) -> list[Cte]:
                 )
             ):
                 end += 1
-        arm = _first_arm(tokens, opening, close) if recursive else None
+        arm = _first_arm(tokens, opening, close, tokens[opening].depth + 1) if recursive else None
         found.append((tokens[start].text, Span(tokens[start].start, tokens[end - 1].end), arm))
         if end >= len(tokens) or tokens[end].text != ",":
             start = end
@@ -226,11 +230,32 @@ def _with_clause(tokens: Sequence[Token], word: int) -> list[Cte]:
     stop = start
     while stop < len(tokens) and tokens[stop].depth >= tokens[word].depth and tokens[stop].text != ";":
         stop += 1
-    return [Cte(name, span, recursive, word, range(start, stop), arm) for name, span, arm in found]
+    return [
+        Cte(name, span, recursive, word, range(start, stop), arm, _by_arm(span, arm))
+        for name, span, arm in found
+    ]
 
 
-def _first_arm(tokens: Sequence[Token], opening: int, close: int) -> Span | None:
-    depth = tokens[opening].depth + 1
+def _by_arm(span: Span, arm: Span | None) -> tuple[Piece, ...]:
+    return () if arm is None else (Span(span.start, arm.start), arm, ")")
+
+
+def _recursive_view(tokens: Sequence[Token], word: int) -> list[Cte]:
+    """Return the view of ``CREATE RECURSIVE VIEW name (columns) AS query``, which its own query may read."""
+    name = word + 2
+    while name + 2 < len(tokens) and tokens[name + 1].text == ".":
+        name += 2
+    query = next((at + 1 for at in range(name, len(tokens)) if tokens[at].text == "as"), len(tokens))
+    end = next((at for at in range(query, len(tokens)) if tokens[at].text == ";"), len(tokens))
+    arm = _first_arm(tokens, query - 1, end, tokens[name].depth) if query < end else None
+    if arm is None:
+        return []
+    span = Span(tokens[name].start, tokens[end - 1].end)
+    by_arm = (Span(span.start, tokens[query - 1].end), " (", arm, ")")
+    return [Cte(tokens[name].text, span, True, word, range(0), arm, by_arm)]
+
+
+def _first_arm(tokens: Sequence[Token], opening: int, close: int, depth: int) -> Span | None:
     for index in range(opening + 1, close):
         if tokens[index].depth == depth and is_word(tokens, index, "union"):
             return Span(tokens[opening + 1].start, tokens[index - 1].end)

@@ -15,7 +15,15 @@ from .describe import check_rowwise
 from .dml import Dml, find_dml
 from .emit import emit, inline_expression, row_expression
 from .emit.outputs import check, result_type
-from .errors import Aggregated, InvalidSource, NotSupported, UndeployedModel, UnknownModel, UnknownVersion
+from .errors import (
+    Aggregated,
+    CannotImpute,
+    InvalidSource,
+    NotSupported,
+    UndeployedModel,
+    UnknownModel,
+    UnknownVersion,
+)
 from .explain import Report, find_explain
 from .forms import Call, find_calls
 from .modify import LEAST_ROWS, modification, table_name
@@ -177,7 +185,9 @@ class _Statement:
             return Rewritten(self.sql, changed=False)
         self._read_settings()
         for call in ours:
-            check(call, self._model(call), self.sql)
+            model = self._model(call)
+            check(call, model, self.sql)
+            self._check_missing(call, model)
             self.probe.replace(call.span, self._null(call))
         for call in ours:
             self.inputs[call.first] = bind(call, self._model(call), self.scopes.of(call))
@@ -217,6 +227,16 @@ class _Statement:
     def _null(self, call: Call) -> list[Piece]:
         """Return a NULL of a form's type and name."""
         return [f"(SELECT NULL::{result_type(call, self._model(call))} AS {call.name})"]
+
+    def _check_missing(self, call: Call, model: ModelInfo) -> None:
+        if call.missing != "impute" or model.signature.on_missing != "error":
+            return
+        words = [token for token in self.tokens[call.first : call.last] if token.text == "impute"]
+        raise CannotImpute(
+            f"model {model.name!r} cannot impute missing features",
+            hint="write ON MISSING NULL or ON MISSING ERROR",
+            position=words[-1].start + 1 if words else call.position,
+        )
 
     def _model(self, call: Call) -> ModelInfo:
         return self.models[call.path, call.version]
@@ -270,22 +290,28 @@ class _Statement:
 
     # forms that are answered where they stand
 
-    def _in_place(self, call: Call, *, grouped: bool = False) -> Run:
-        run = self._run(call)
-        self._check_features(call, grouped=grouped)
-        if prune_features in self.rules:
-            prune(run)
-        choose(run, self.sql, self.setting, self.stored, block=False)
+    def _in_place(self, call: Call) -> Run:
+        self._check_features(call, grouped=False)
+        run = self._single(call)
         self._answer(call, run)
         return run
 
+    def _single(self, call: Call) -> Run:
+        """Return a run for a form that is answered in its place."""
+        run = self._run(call)
+        if prune_features in self.rules:
+            prune(run)
+        choose(run, self.sql, self.setting, self.stored, block=False)
+        return run
+
     def _answer(self, call: Call, run: Run) -> None:
-        if run.way == "inline":
-            pieces = inline_expression(call, run, self.prefix, self.sql)
-        else:
-            pieces = row_expression(call, run, self.prefix)
         self.runs.append(run)
-        self.splicer.replace(call.span, pieces)
+        self.splicer.replace(call.span, self._answered(call, run))
+
+    def _answered(self, call: Call, run: Run) -> list[Piece]:
+        if run.way == "inline":
+            return inline_expression(call, run, self.prefix, self.sql)
+        return row_expression(call, run, self.prefix)
 
     def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
         """Answer the forms of an UPDATE or DELETE of many rows in batches."""
@@ -361,7 +387,8 @@ class _Statement:
             try:
                 self._check_features(call, grouped=False)
             except Aggregated:
-                self._in_place(call, grouped=True)
+                self._check_features(call, grouped=True)
+                self._answer(call, self._single(call))
                 continue
             runs.append(self._run(call))
         plan = self._plan(block, join_equal(runs, self.sql))
@@ -378,26 +405,32 @@ class _Statement:
         for run in plan.runs:
             choose(run, self.sql, self.setting, self.stored, block=True, single=single)
         plan.single = [run for run in plan.runs if run.way == "row"]
+        grouped = "group" in block.clauses or "having" in block.clauses
         for run in plan.single:
             for call in run.outputs[0].calls:
-                self._answer(call, run)
+                if grouped:
+                    self._beside_groups(call, run, block)
+                else:
+                    self._answer(call, run)
         plan.inline = [run for run in plan.runs if run.way == "inline"]
         plan.runs = [run for run in plan.runs if run.way == "batch"]
         if not plan.runs and not plan.inline:
             return
         runs = plan.runs + plan.inline
         try:
+            if grouped:
+                tried = self.probe.copy()
+                self._emit(plan, tried, rules=())
+                self._try(block, tried)
             splicer = self.splicer.copy()
-            self._emit(plan, splicer)
-            if "group" in block.clauses or "having" in block.clauses:
-                self._try(block, splicer)
+            self._emit(plan, splicer, self.rules)
         except (NotSupported, InvalidSource) as error:
             if isinstance(error, InvalidSource) and error.sqlstate != "42803":
                 raise
             self.plans.remove(plan)
             for run in runs:
                 for call in run.outputs[0].calls:
-                    self._in_place(call, grouped=True)
+                    self._beside_groups(call, self._single(call), block)
             return
         self.splicer.become(splicer)
         self.runs += plan.runs + plan.inline
@@ -424,11 +457,50 @@ class _Statement:
         rows = self.scopes.context(plan.block).estimate(spans)
         return min((number for number in (limit, rows) if number is not None), default=None)
 
-    def _emit(self, plan: Plan, splicer: Splicer) -> None:
+    def _beside_groups(self, call: Call, run: Run, block: Block) -> None:
+        """Answer a form in its place, where features may be expressions that the rows are grouped by.
+
+        In a subquery PostgreSQL knows only the grouped columns again, not the expressions. Every row of a
+        group has the same value of them, so an aggregate that takes the first gives it.
+        """
+        for candidate in (run, self._of_groups(call, run, block)):
+            tried = self.probe.copy()
+            tried.replace(call.span, self._answered(call, candidate))
+            try:
+                self._try(block, tried)
+            except InvalidSource as error:
+                if error.sqlstate != "42803":
+                    raise
+            else:
+                self._answer(call, candidate)
+                return
+        # PostgreSQL says why not
+        self._answer(call, run)
+
+    def _of_groups(self, call: Call, run: Run, block: Block) -> Run:
+        group = block.clauses.get("group")
+        words = self.tokens[group.start : group.end] if group is not None else []
+        if any(token.text in ("rollup", "cube", "sets") for token in words):
+            return run
+        columns = {item.span for item in call.items or () if item.path is not None}
+        inputs = []
+        for input_ in run.inputs:
+            spans = [piece for piece in input_.pieces if isinstance(piece, Span)]
+            if (
+                spans
+                and spans[0] not in columns
+                and any(token.is_name for token in self._tokens_in(spans[0]))
+            ):
+                pieces = ("(pg_catalog.array_agg(", *input_.pieces, "))[1]")
+                input_ = dataclasses.replace(input_, pieces=pieces)
+            inputs.append(input_)
+        return dataclasses.replace(run, inputs=tuple(inputs))
+
+    def _emit(self, plan: Plan, splicer: Splicer, rules: Sequence[Rule]) -> None:
         runs = plan.runs + plan.inline
         plan.calls = [call for run in runs for output in run.outputs for call in output.calls]
         plan.kept = self._kept(plan.block, plan.calls)
-        for rule in self.rules:
+        for rule in rules:
             if rule not in EARLY:
                 rule(plan)
         emit(plan, splicer, self.prefix)

@@ -201,8 +201,7 @@ class Scopes:
             if cte.span.end <= start and index < cte.visible.stop:
                 seen[cte.name] = (cte.span, [cte.span], cte.recursive)
             elif cte.arm is not None and cte.arm.end <= start < cte.span.end:
-                opening = Span(cte.span.start, cte.arm.start)
-                seen[cte.name] = (cte.span, [opening, cte.arm, ")"], False)
+                seen[cte.name] = (cte.span, list(cte.by_arm), False)
         return [(pieces, recursive) for _, pieces, recursive in sorted(seen.values(), key=lambda cte: cte[0])]
 
     def in_recursion(self, block: Block) -> bool:

@@ -158,8 +158,13 @@ class _Emitter:
         for result in self.results:
             name = self._output_name(result)
             for span in result.spans:
-                label = f" AS {result.name}" if name != result.name and self._is_whole_output(span) else ""
-                self.splicer.replace(span, [f"{result.lateral}.{name}{label}"])
+                value = f"{result.lateral}.{name}"
+                if name != result.name and self._is_whole_output(span):
+                    value += f" AS {result.name}"
+                elif name != result.name and self._is_in_output(span):
+                    # PostgreSQL names the output of a cast, say, after what is cast
+                    value = f"(SELECT {value} AS {result.name})"
+                self.splicer.replace(span, [value])
 
     def _replace_rows(self, pieces: list[Piece]) -> None:
         for number, alias in enumerate(self.carry.rows, len(pieces) - len(self.carry.rows)):
@@ -196,6 +201,10 @@ class _Emitter:
             source, name = left.pop(position)
             outputs.append(f"{quote(source.alias)}.{quote(name)}")
         return ", ".join(outputs)
+
+    def _is_in_output(self, span: Span) -> bool:
+        select, tokens = self.plan.block.clauses["select"], self.plan.tokens
+        return tokens[select.start].start <= span.start < tokens[select.end - 1].end
 
     def _is_whole_output(self, span: Span) -> bool:
         select, tokens = self.plan.block.clauses["select"], self.plan.tokens

@@ -25,12 +25,6 @@ def check(call: Call, model: ModelInfo, sql: str) -> None:
     :raises UnknownClass: for a class label that the model does not have
     """
     signature = model.signature
-    if call.missing == "impute" and signature.on_missing == "error":
-        raise WrongTask(
-            f"model {model.name!r} cannot impute missing features",
-            hint="write ON MISSING NULL or ON MISSING ERROR",
-            position=call.position,
-        )
     if call.kind != "predict" and not signature.classes:
         raise WrongTask(
             f"model {model.name!r} predicts a number, which has no probability",
