@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import difflib
 from collections.abc import Sequence
 
+from .beside import Beside
 from .bind import bind
 from .catalog import Catalog, Column, DescribeError, ModelInfo
-from .choose import choose, is_single, rows_by_text, stored
-from .conjuncts import conjunct_spans
-from .describe import check_rowwise
-from .dml import Dml, find_dml
-from .emit import emit, inline_expression, row_expression
-from .emit.outputs import check, result_type
+from .dml import Dml
+from .emit import row_expression
+from .emit.outputs import check
 from .errors import (
-    Aggregated,
     CannotImpute,
-    InvalidSource,
-    NotSupported,
     UndeployedModel,
     UnknownModel,
     UnknownVersion,
@@ -27,17 +21,14 @@ from .errors import (
 from .explain import Report, find_explain
 from .forms import Call, find_calls
 from .modify import LEAST_ROWS, modification, table_name
-from .names import prefix_free_of, quote
-from .plan import Input, Output, Plan, Run, join_equal
-from .rules import EARLY, RULES, Rule
-from .rules.prune_features import prune, prune_features
+from .names import quote
+from .plan import Plan, Run, join_equal
+from .rules import RULES, Rule
 from .scan import Token, mentions, scan
-from .scope import Block, find_blocks, find_ctes, innermost
+from .scope import Block, innermost
 from .setting import Setting, resolve
-from .sources import FromClause
-from .splice import Piece, Span, Splicer, Text
+from .splice import Span, Splicer, Text
 from .sugar import desugar
-from .visible import Scopes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,35 +140,12 @@ def _rewrite(
     calls = find_calls(tokens)
     if not calls:
         return Rewritten(sql, changed=False)
-    statement = _Statement(sql, tokens, catalog, rules, setting)
-    statement.explains = explains
+    statement = _Statement(sql, tokens, catalog, rules, setting, explains=explains)
     return statement.rewrite(calls)
 
 
-def _has(clause: FromClause, alias: str, name: str) -> bool:
-    source = clause.source(alias)
-    return source is not None and source.column(name) is not None
-
-
-class _Statement:
-    def __init__(
-        self, sql: str, tokens: list[Token], catalog: Catalog, rules: Sequence[Rule], setting: Setting
-    ) -> None:
-        self.sql, self.tokens, self.catalog, self.rules, self.setting = sql, tokens, catalog, rules, setting
-        self.blocks = find_blocks(tokens)
-        self.prefix = prefix_free_of(token.text for token in tokens if token.is_name)
-        self.splicer = Splicer(sql)
-        # the statement with a NULL for each form, which PostgreSQL can tell the columns of
-        self.probe = Splicer(sql)
-        self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
-        self.stored = stored(tokens)
-        self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
-        self.runs: list[Run] = []
-        self.plans: list[Plan] = []
-        #: whether the rows of each plan are wanted, for a report
-        self.explains = False
-        #: index of a form's first token -> its features
-        self.inputs: dict[int, tuple[Input, ...]] = {}
+class _Statement(Beside):
+    """A statement from its forms to its text."""
 
     def rewrite(self, calls: list[Call]) -> Rewritten:
         ours = [call for call in calls if self._is_ours(call)]
@@ -185,25 +153,25 @@ class _Statement:
             return Rewritten(self.sql, changed=False)
         self._read_settings()
         for call in ours:
-            model = self._model(call)
+            model = self.model_of(call)
             check(call, model, self.sql)
             self._check_missing(call, model)
-            self.probe.replace(call.span, self._null(call))
+            self.probe.replace(call.span, self.null_of(call))
         for call in ours:
-            self.inputs[call.first] = bind(call, self._model(call), self.scopes.of(call))
+            self.inputs[call.first] = bind(call, self.model_of(call), self.scopes.of(call))
         owned: dict[int, list[Call]] = {}
         changing: dict[int, tuple[Dml, list[Call]]] = {}
         for call in ours:
             block = self._block(call, ours)
             if block is None:
-                run = self._in_place(call)
+                run = self.in_place(call)
                 container = self.scopes.container(call.first)
                 if isinstance(container, Dml) and run.way == "row":
                     changing.setdefault(container.first, (container, []))[1].append(call)
             else:
                 owned.setdefault(self.blocks.index(block), []).append(call)
         for index, held in owned.items():
-            self._rewrite_block(self.blocks[index], held)
+            self.answer_block(self.blocks[index], held)
         for dml, held in changing.values():
             self._modify(dml, held)
         text = self.splicer.render([Span(0, len(self.sql))])
@@ -224,10 +192,6 @@ class _Statement:
         without = self.setting.without or ()
         self.rules = [rule for rule in self.rules if rule.__name__ not in without]
 
-    def _null(self, call: Call) -> list[Piece]:
-        """Return a NULL of a form's type and name."""
-        return [f"(SELECT NULL::{result_type(call, self._model(call))} AS {call.name})"]
-
     def _check_missing(self, call: Call, model: ModelInfo) -> None:
         if call.missing != "impute" or model.signature.on_missing != "error":
             return
@@ -237,9 +201,6 @@ class _Statement:
             hint="write ON MISSING NULL or ON MISSING ERROR",
             position=words[-1].start + 1 if words else call.position,
         )
-
-    def _model(self, call: Call) -> ModelInfo:
-        return self.models[call.path, call.version]
 
     def _is_ours(self, call: Call) -> bool:
         """Find the form's model, or tell that the form is a function of the user's.
@@ -288,31 +249,6 @@ class _Statement:
             return None
         return container
 
-    # forms that are answered where they stand
-
-    def _in_place(self, call: Call) -> Run:
-        self._check_features(call, grouped=False)
-        run = self._single(call)
-        self._answer(call, run)
-        return run
-
-    def _single(self, call: Call) -> Run:
-        """Return a run for a form that is answered in its place."""
-        run = self._run(call)
-        if prune_features in self.rules:
-            prune(run)
-        choose(run, self.sql, self.setting, self.stored, block=False)
-        return run
-
-    def _answer(self, call: Call, run: Run) -> None:
-        self.runs.append(run)
-        self.splicer.replace(call.span, self._answered(call, run))
-
-    def _answered(self, call: Call, run: Run) -> list[Piece]:
-        if run.way == "inline":
-            return inline_expression(call, run, self.prefix, self.sql)
-        return row_expression(call, run, self.prefix)
-
     def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
         """Answer the forms of an UPDATE or DELETE of many rows in batches."""
         nested = any(other.first < call.first <= other.last for call in calls for other in calls)
@@ -327,7 +263,7 @@ class _Statement:
         rows = self.catalog.estimate(self.probe.render(found.rows()).sql)
         if self.setting.forced != "batch" and (rows is None or rows < LEAST_ROWS):
             return
-        runs = join_equal([self._run(call) for call in calls], self.sql)
+        runs = join_equal([self.run_of(call) for call in calls], self.sql)
         for number, run in enumerate(runs, 1):
             run.way, run.reason = "batch", "by a query over the same table, joined by its primary key"
             for call in run.outputs[0].calls:
@@ -340,186 +276,3 @@ class _Statement:
             self.splicer.replace(span, pieces)
         spans = {call.span for call in calls}
         self.runs = [run for run in self.runs if run.call.span not in spans] + runs
-
-    def _run(self, call: Call) -> Run:
-        model = self._model(call)
-        missing = call.missing or model.signature.on_missing
-        return Run(model, self.inputs[call.first], [Output([call])], missing)
-
-    def _check_features(self, call: Call, *, grouped: bool) -> None:
-        spans = [item.span for item in call.items or () if item.path is None]
-        for span in spans:
-            tokens = self._tokens_in(span)
-            if not any(token.is_name and self._next(token).text == "(" for token in tokens):
-                continue
-            try:
-                check_rowwise([span], self.scopes.of(call).context)
-            except Aggregated:
-                if not grouped or not self._aggregates_columns(tokens):
-                    raise
-
-    def _tokens_in(self, span: Span) -> list[Token]:
-        start = bisect.bisect_left(self.tokens, span.start, key=lambda token: token.start)
-        end = bisect.bisect_left(self.tokens, span.end, key=lambda token: token.start)
-        return self.tokens[start:end]
-
-    def _next(self, token: Token) -> Token:
-        index = bisect.bisect_right(self.tokens, token.start, key=lambda other: other.start)
-        return self.tokens[index] if index < len(self.tokens) else token
-
-    def _aggregates_columns(self, tokens: Sequence[Token]) -> bool:
-        """Tell whether every function's arguments name something.
-
-        In a subquery, ``max(f.distance)`` is the outer query's aggregate, but ``count(*)`` would be its own.
-        """
-        for index, token in enumerate(tokens[:-1]):
-            if token.is_name and tokens[index + 1].text == "(" and tokens[index + 1].kind == "punct":
-                inside = [other for other in tokens[index + 2 :] if other.depth > tokens[index + 1].depth]
-                if not inside or not any(other.is_name for other in inside):
-                    return False
-        return True
-
-    # forms that are answered beside the rows of their SELECT
-
-    def _rewrite_block(self, block: Block, calls: list[Call]) -> None:
-        runs: list[Run] = []
-        for call in calls:
-            try:
-                self._check_features(call, grouped=False)
-            except Aggregated:
-                self._check_features(call, grouped=True)
-                self._answer(call, self._single(call))
-                continue
-            runs.append(self._run(call))
-        plan = self._plan(block, join_equal(runs, self.sql))
-        for rule in self.rules:
-            if rule in EARLY:
-                rule(plan)
-        self.plans.append(plan)
-        for call in plan.unread:
-            self.splicer.replace(call.span, self._null(call))
-            del self.inputs[call.first]
-        if self.explains:
-            plan.rows = self._rows(plan)
-        single = is_single(plan)
-        for run in plan.runs:
-            choose(run, self.sql, self.setting, self.stored, block=True, single=single)
-        plan.single = [run for run in plan.runs if run.way == "row"]
-        grouped = "group" in block.clauses or "having" in block.clauses
-        for run in plan.single:
-            for call in run.outputs[0].calls:
-                if grouped:
-                    self._beside_groups(call, run, block)
-                else:
-                    self._answer(call, run)
-        plan.inline = [run for run in plan.runs if run.way == "inline"]
-        plan.runs = [run for run in plan.runs if run.way == "batch"]
-        if not plan.runs and not plan.inline:
-            return
-        runs = plan.runs + plan.inline
-        try:
-            if grouped:
-                tried = self.probe.copy()
-                self._emit(plan, tried, rules=())
-                self._try(block, tried)
-            splicer = self.splicer.copy()
-            self._emit(plan, splicer, self.rules)
-        except (NotSupported, InvalidSource) as error:
-            if isinstance(error, InvalidSource) and error.sqlstate != "42803":
-                raise
-            self.plans.remove(plan)
-            for run in runs:
-                for call in run.outputs[0].calls:
-                    self._beside_groups(call, self._single(call), block)
-            return
-        self.splicer.become(splicer)
-        self.runs += plan.runs + plan.inline
-
-    def _plan(self, block: Block, runs: list[Run]) -> Plan:
-        """Return the plan of a block whose runs have no way yet."""
-        plan = Plan(self.sql, self.tokens, self.blocks, block, self.scopes.clause(block), [], runs)
-        names = [input_.column for inputs in self.inputs.values() for input_ in inputs]
-        plan.bound = frozenset(name[1] for name in names if name is not None)
-        plan.ctes = self.scopes.ctes
-        where = block.clauses.get("where")
-        if where is not None:
-            plan.outer = [plan.span(where.start, where.end)]
-        return plan
-
-    def _rows(self, plan: Plan) -> float | None:
-        """Return how many rows a plan is expected to predict."""
-        limit = rows_by_text(plan)
-        if "from" not in plan.block.clauses:
-            return limit
-        where = plan.block.clauses.get("where")
-        spans = [] if where is None else conjunct_spans(plan, where)
-        spans = [span for span in spans if not plan.predicts(span)]
-        rows = self.scopes.context(plan.block).estimate(spans)
-        return min((number for number in (limit, rows) if number is not None), default=None)
-
-    def _beside_groups(self, call: Call, run: Run, block: Block) -> None:
-        """Answer a form in its place, where features may be expressions that the rows are grouped by.
-
-        In a subquery PostgreSQL knows only the grouped columns again, not the expressions. Every row of a
-        group has the same value of them, so an aggregate that takes the first gives it.
-        """
-        for candidate in (run, self._of_groups(call, run, block)):
-            tried = self.probe.copy()
-            tried.replace(call.span, self._answered(call, candidate))
-            try:
-                self._try(block, tried)
-            except InvalidSource as error:
-                if error.sqlstate != "42803":
-                    raise
-            else:
-                self._answer(call, candidate)
-                return
-        # PostgreSQL says why not
-        self._answer(call, run)
-
-    def _of_groups(self, call: Call, run: Run, block: Block) -> Run:
-        group = block.clauses.get("group")
-        words = self.tokens[group.start : group.end] if group is not None else []
-        if any(token.text in ("rollup", "cube", "sets") for token in words):
-            return run
-        columns = {item.span for item in call.items or () if item.path is not None}
-        inputs = []
-        for input_ in run.inputs:
-            spans = [piece for piece in input_.pieces if isinstance(piece, Span)]
-            if (
-                spans
-                and spans[0] not in columns
-                and any(token.is_name for token in self._tokens_in(spans[0]))
-            ):
-                pieces = ("(pg_catalog.array_agg(", *input_.pieces, "))[1]")
-                input_ = dataclasses.replace(input_, pieces=pieces)
-            inputs.append(input_)
-        return dataclasses.replace(run, inputs=tuple(inputs))
-
-    def _emit(self, plan: Plan, splicer: Splicer, rules: Sequence[Rule]) -> None:
-        runs = plan.runs + plan.inline
-        plan.calls = [call for run in runs for output in run.outputs for call in output.calls]
-        plan.kept = self._kept(plan.block, plan.calls)
-        for rule in rules:
-            if rule not in EARLY:
-                rule(plan)
-        emit(plan, splicer, self.prefix)
-
-    def _kept(self, block: Block, answered: Sequence[Call]) -> set[tuple[str, str]]:
-        """Return the columns that other forms in the block or nested in it have bound by name."""
-        done = {call.first for call in answered}
-        others = (inputs for first, inputs in self.inputs.items() if block.holds(first) and first not in done)
-        columns = {input_.column for inputs in others for input_ in inputs if input_.column is not None}
-        clause = self.scopes.clause(block)
-        return {
-            (alias, name)
-            for alias, name in columns
-            # a nested query may have a source of the same alias
-            if (name in clause.merged if not alias else _has(clause, alias, name))
-        }
-
-    def _try(self, block: Block, splicer: Splicer) -> None:
-        """Let PostgreSQL see a grouped SELECT: forms may have to be answered after its groups are made."""
-        context = dataclasses.replace(self.scopes.context(block), splicer=splicer)
-        span = Span(self.tokens[block.first].start, self.tokens[block.end - 1].end)
-        context.columns([span])

@@ -1,0 +1,73 @@
+"""What all steps share that rewrite one statement."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+
+from .catalog import Catalog, ModelInfo
+from .choose import stored
+from .dml import find_dml
+from .emit.outputs import result_type
+from .forms import Call
+from .names import prefix_free_of
+from .plan import Input, Output, Plan, Run
+from .rules import Rule
+from .scan import Token
+from .scope import find_blocks, find_ctes
+from .setting import Setting
+from .splice import Piece, Span, Splicer
+from .visible import Scopes
+
+
+class State:
+    """One statement under way.
+
+    :param explains: whether the rows of each plan are wanted, for a report
+    :ivar splicer: edits of the result
+    :ivar probe: the statement with a NULL for each form, which PostgreSQL can tell the columns of
+    :ivar inputs: index of a form's first token -> its features
+    """
+
+    def __init__(
+        self,
+        sql: str,
+        tokens: list[Token],
+        catalog: Catalog,
+        rules: Sequence[Rule],
+        setting: Setting,
+        *,
+        explains: bool = False,
+    ) -> None:
+        self.sql, self.tokens, self.catalog, self.rules, self.setting = sql, tokens, catalog, rules, setting
+        self.blocks = find_blocks(tokens)
+        self.prefix = prefix_free_of(token.text for token in tokens if token.is_name)
+        self.splicer = Splicer(sql)
+        self.probe = Splicer(sql)
+        self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
+        self.stored = stored(tokens)
+        self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
+        self.runs: list[Run] = []
+        self.plans: list[Plan] = []
+        self.explains = explains
+        self.inputs: dict[int, tuple[Input, ...]] = {}
+
+    def model_of(self, call: Call) -> ModelInfo:
+        """Return the model of a form."""
+        return self.models[call.path, call.version]
+
+    def null_of(self, call: Call) -> list[Piece]:
+        """Return a NULL of a form's type and name."""
+        return [f"(SELECT NULL::{result_type(call, self.model_of(call))} AS {call.name})"]
+
+    def run_of(self, call: Call) -> Run:
+        """Return a run for one form."""
+        model = self.model_of(call)
+        missing = call.missing or model.signature.on_missing
+        return Run(model, self.inputs[call.first], [Output([call])], missing)
+
+    def tokens_in(self, span: Span) -> list[Token]:
+        """Return the tokens of a span."""
+        start = bisect.bisect_left(self.tokens, span.start, key=lambda token: token.start)
+        end = bisect.bisect_left(self.tokens, span.end, key=lambda token: token.start)
+        return self.tokens[start:end]
