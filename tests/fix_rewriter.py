@@ -24,6 +24,7 @@ top of a file, behind a theme, or behind the statement that they are for. Furthe
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import re
 from collections import Counter
@@ -246,9 +247,19 @@ class Bench:
             result = self.execute(statement)[-1]
             return result.columns, result.rows
 
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """Roll back what is done, prepared statements too."""
+        try:
+            with self.connection.transaction(force_rollback=True):
+                yield
+        finally:
+            if not self.connection.closed:
+                self.connection.execute("DEALLOCATE ALL")
+
     def predict(self, case: Case, **options: Any) -> tuple[str, list[list[Result]]]:
         """Rewrite and run a case's statement; return its SQL, its results and those of what follows."""
-        with self.connection.transaction(force_rollback=True):
+        with self.undone():
             for statement in case.before:
                 self.execute(statement)
             text = rewrite(case.statement, self.catalog, **options).sql
@@ -256,7 +267,7 @@ class Bench:
 
     def mean(self, case: Case) -> list[list[Result]]:
         """Run a case's meaning; return the results of it and of what comes then."""
-        with self.connection.transaction(force_rollback=True):
+        with self.undone():
             for statement in case.before:
                 self.execute(statement)
             return [self.execute(case.meaning, case.parameters), *map(self.execute, case.then)]

@@ -86,7 +86,7 @@ def explain(bench: Bench, case: Case) -> None:
     text = bench.predict(dataclasses.replace(case, then=()))[0]
     for options in ("", "(VERBOSE)"):
         explained = dataclasses.replace(case, meaning=f"EXPLAIN {options} {text}", then=())
-        ((result,),) = bench.mean(explained)
+        ((result, *_),) = bench.mean(explained)
         assert result.rows
     assert bench.alive()
 
