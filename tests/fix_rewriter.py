@@ -43,6 +43,7 @@ from onnx_models.train import train
 from onnx_models.training import Options
 from pgpredict.catalog import ConnectionCatalog
 from rewriter import rewrite
+from rewriter.scan import scan
 from tests import graphs
 from tests.fix_server import TEMPLATE, Database, Server
 
@@ -300,6 +301,31 @@ def _comparable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _comparable(item) for key, item in value.items()}
     return value
+
+
+def ordered(statement: str) -> bool:
+    """Whether a statement fixes the order of its rows."""
+    return any(token.text == "order" and token.depth == 0 for token in scan(statement))
+
+
+def compare(case: Case, way: str, got: list[list[Result]], expected: list[list[Result]], text: str) -> None:
+    """Check that two statements gave and did the same.
+
+    :param text: what was run
+    """
+    first = scan(case.statement)[0].text
+    in_order = ordered(case.meaning)
+    for number, (ours, plain) in enumerate(zip(got, expected, strict=True)):
+        # what is read afterwards comes in its own order; a cursor's rows in that of its query
+        later = number and not re.match("fetch|execute", case.then[number - 1], re.IGNORECASE)
+        fixed = ordered(case.then[number - 1]) if later else in_order
+        assert [result.columns for result in ours] == [result.columns for result in plain], (way, text)
+        if first == "explain" and not number:
+            assert all(result.rows for result in ours)
+            continue
+        for left, right in zip(ours, plain, strict=True):
+            assert left.tag == right.tag, (way, text)
+            assert not differs(left.rows, right.rows, fixed), (way, text, left.rows[:3], right.rows[:3])
 
 
 @pytest.fixture(scope="session")
