@@ -97,6 +97,8 @@ class _Collector:
             self._schema_qualified(index, path)
 
     def _qualified(self, alias: str, name: str) -> None:
+        if alias in self.plan.clause.join_aliases:
+            raise NotSupported(f"alias {alias!r} of a join beside batches")
         source = self.plan.clause.source(alias)
         if source is not None and (source.column(name) is not None or name in SYSTEM_COLUMNS):
             self.found.columns.add((alias, name))
@@ -104,6 +106,8 @@ class _Collector:
     def _qualified_star(self, index: int, star: int, path: list[str]) -> None:
         source = self.plan.clause.source(path[-1])
         if source is None:
+            if path[-1] in self.plan.clause.join_aliases:
+                raise NotSupported(f"alias {path[-1]!r} of a join beside batches")
             return
         if len(path) > 1:
             self._schema_qualified(index, [*path, "*"])

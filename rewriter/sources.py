@@ -53,11 +53,13 @@ class FromClause:
     """All sources, in the order of their columns in ``SELECT *``.
 
     :ivar merges: whether there is a USING or NATURAL join
+    :ivar join_aliases: names of merged columns as a row: ``JOIN ... USING (...) AS name``
     :ivar star: columns of ``SELECT *``; empty until described
     """
 
     sources: list[Source]
     merges: bool = False
+    join_aliases: frozenset[str] = frozenset()
     star: tuple[Column, ...] = ()
 
     def source(self, alias: str) -> Source | None:
@@ -102,10 +104,19 @@ def _parse_list(tokens: Sequence[Token], start: int, end: int, clause: FromClaus
                     is_word(tokens, index, "using") and index + 1 < end and tokens[index + 1].text == "("
                 ):
                     clause.merges = True
+                    clause.join_aliases |= _join_alias(tokens, index, end)
                 elif is_word(tokens, index, "join"):
                     index += 1
                     break
             index += 1
+
+
+def _join_alias(tokens: Sequence[Token], using: int, end: int) -> frozenset[str]:
+    if not is_word(tokens, using, "using"):
+        return frozenset()
+    at = matching(tokens, using + 1) + 1
+    named = at + 1 < end and tokens[at].kind == "word" and tokens[at].text == "as"
+    return frozenset((tokens[at + 1].text,)) if named else frozenset()
 
 
 def _parse_item(tokens: Sequence[Token], index: int, end: int, clause: FromClause) -> int:

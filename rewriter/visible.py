@@ -158,7 +158,7 @@ class Scopes:
         sources = [source for source in clause.sources if start <= source.at < stop]
         names = {column.name for source in sources for column in source.columns}
         star = tuple(column for column in clause.star if column.name in names)
-        return FromClause(sources, clause.merges, star)
+        return FromClause(sources, clause.merges, clause.join_aliases, star)
 
     def _on(self, start: int, index: int) -> int | None:
         """Return the ON whose condition holds a token, if it stands in one."""
