@@ -19,11 +19,14 @@ from pgpredict.errors import InvalidInput
 from pgpredict.server import Home
 from pgpredict.server.local import up
 
-from . import batch, memory, single
+from . import batch, memory, planning, rewriting, single, suite
+from .flights import flights
 from .report import DOCUMENT, Finding, console, markdown, setting, show, write
 from .workspace import deployed, rewritten, workspace
 
-PARTS = ("batch", "single", "memory")
+PARTS = ("batch", "single", "memory", "suite", "planning", "rewriting")
+#: those that the tables of ``workspace`` are needed for, and those that the flights are needed for
+_TABLES, _FLIGHTS = PARTS[:3], PARTS[3:]
 #: rows that the backend's peak is measured on, in tables' rows: 10 million by default
 MANY = 10
 
@@ -47,7 +50,7 @@ Tables = dict[str, list[Finding]]
 )
 @click.option("--only", metavar="PART,...", help=f"Some of: {', '.join(PARTS)}.")
 @click.option("--write", "into_docs", is_flag=True, help="Put the results into docs/benchmarks.md.")
-@click.option("--keep", is_flag=True, help="Leave the schema bench and its models in the database.")
+@click.option("--keep", is_flag=True, help="Leave the schemas and models in the database.")
 @click.option(
     "--dsn", metavar="CONNINFO", help="The database; by default the local server, which is started."
 )
@@ -57,7 +60,7 @@ def bench(
 ) -> None:
     """Measure PREDICT in SQL against the alternatives, in the same run, and print the ratios.
 
-    Makes its own tables (schema bench) and models, and removes them at the end.
+    Makes its own tables (schemas bench and bench_flights) and models, and removes them at the end.
     """
     parts = chosen(only)
     with showing_progress() as say:
@@ -66,9 +69,14 @@ def bench(
             dsn = up(Home.default(), say).cluster.dsn()
         with connect(dsn, autocommit=True) as connection:
             found: Tables = {}
-            with workspace(connection, rows, say, keep=keep):
-                for part in parts:
-                    found |= measure(part, connection, dsn, socket, rows, runs, say)
+            if tables := [part for part in parts if part in _TABLES]:
+                with workspace(connection, rows, say, keep=keep):
+                    for part in tables:
+                        found |= measure(part, connection, dsn, socket, rows, runs, say)
+            if others := [part for part in parts if part in _FLIGHTS]:
+                with flights(connection, say, keep=keep):
+                    for part in others:
+                        found |= measure_flights(part, connection, runs, say)
             where = setting(connection, rows, runs)
     for title, findings in found.items():
         show(title, findings)
@@ -101,12 +109,12 @@ def measure(
     """Run one part."""
     if part == "batch":
         return measure_batch(connection, rows, runs, say)
-    point = rewritten(connection, single.POINT)
     if part == "single":
         say("point predictions")
-        findings = single.point(dsn, rows, point)
+        points = single.rewritten_points(connection)
+        findings = single.point(dsn, rows, points)
         say("first predictions of new connections")
-        return {"One row": findings + single.first_prediction(dsn, point)}
+        return {"One row": findings + single.first_prediction(dsn, points)}
     try:
         return measure_memory(connection, dsn, socket or Home.default().runtime_socket, rows, say)
     except psutil.Error as error:
@@ -115,12 +123,29 @@ def measure(
         return {}
 
 
+def measure_flights(part: str, connection: psycopg.Connection[Any], runs: int, say: Say) -> Tables:
+    """Run one part of those that need the flights."""
+    if part == "suite":
+        findings = []
+        for statement in suite.statements():
+            say(f"by hand and with PREDICT: {statement.title}")
+            findings.append(suite.measure(connection, statement, runs))
+        return {"Statements on the flights, against what one would write by hand": findings}
+    if part == "planning":
+        say("ways and rules")
+        inline = planning.ways(connection, runs)
+        found = {"Rules, against the same without the rule": planning.rules(connection, runs)}
+        return {"Inline, against batches": inline, **found} if inline else found
+    say("the rewriter itself")
+    return {"The rewriter": rewriting.measure(connection)}
+
+
 def measure_batch(connection: psycopg.Connection[Any], rows: int, runs: int, say: Say) -> Tables:
     """Compare the ways to predict whole tables."""
     found = {}
     for case in batch.CASES:
         say(f"{case.title}, {runs + 1} times each way")
-        statement = rewritten(connection, batch.predict_sql(case))
+        statement = rewritten(connection, batch.predict_sql(case), "batch")
         model = deployed(connection, case.model)
         found[f"{rows:,} rows: {case.title}"] = batch.compare(connection, case, statement, model, rows, runs)
     return found
@@ -136,7 +161,7 @@ def measure_memory(
     findings.append(memory.sharing(dsn, socket))
     for case in (batch.LINEAR, batch.MIXED):
         say(f"memory for {rows * MANY:,} rows ({case.title})")
-        statement = rewritten(connection, batch.predict_sql(case, times=MANY))
+        statement = rewritten(connection, batch.predict_sql(case, times=MANY), "batch")
         findings.append(
             memory.many_rows(
                 dsn, statement, batch.scan_sql(case, times=MANY), f"{rows * MANY:,} rows, {case.title}"

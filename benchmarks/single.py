@@ -10,6 +10,9 @@ from typing import Any
 
 import psycopg
 
+from pgpredict.catalog import ConnectionCatalog
+from rewriter import Setting, rewrite
+
 from .batch import LINEAR
 from .report import Finding, interleaved
 
@@ -27,14 +30,24 @@ ROW_FORM = f"SELECT m.prediction FROM ({BARE} OFFSET 0) t JOIN models.bench_line
 POINT = "SELECT PREDICT(bench_linear) FROM bench.numbers WHERE id = $1"
 
 
-def point(dsn: str, rows: int, rewritten: str, points: int = POINTS) -> list[Finding]:
+def rewritten_points(connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return :data:`POINT` after the rewriter: as for a model that has only its ONNX form, and as chosen."""
+    catalog = ConnectionCatalog(connection)
+    found = {"PREDICT rewritten": rewrite(POINT, catalog, setting=Setting(way="batch")).sql}
+    chosen = rewrite(POINT, catalog)
+    if any(run.way == "inline" for run in chosen.runs):
+        found["PREDICT written out as SQL"] = chosen.sql
+    return found
+
+
+def point(dsn: str, rows: int, rewritten: Mapping[str, str], points: int = POINTS) -> list[Finding]:
     """Compare point predictions by primary key with the bare SELECT, prepared statements all.
 
     :param rows: rows of the table
-    :param rewritten: :data:`POINT` after the rewriter
+    :param rewritten: what :func:`rewritten_points` returns
     :param points: predictions that are timed, of each form
     """
-    statements = {"bare": BARE, "model table joined": ROW_FORM, "PREDICT rewritten": rewritten}
+    statements = {"bare": BARE, "model table joined": ROW_FORM, **rewritten}
     keys = [random.randint(1, rows) for _ in range(points)]
     with psycopg.connect(dsn, autocommit=True) as connection:
         medians = p50(connection, statements, keys)
@@ -70,11 +83,12 @@ def p50(
     return {name: statistics.median(measured[warm:]) for name, measured in seconds.items()}
 
 
-def first_prediction(dsn: str, rewritten: str, runs: int = NEW_CONNECTIONS) -> list[Finding]:
+def first_prediction(dsn: str, rewritten: Mapping[str, str], runs: int = NEW_CONNECTIONS) -> list[Finding]:
     """Compare the first prediction on a new connection with a bare new connection's first SELECT.
 
-    :param rewritten: :data:`POINT` after the rewriter
+    :param rewritten: what :func:`rewritten_points` returns
     """
+    forms = {"model table joined": ROW_FORM, **rewritten}
 
     def connect_and(statement: str) -> Callable[[], None]:
         def run() -> None:
@@ -83,9 +97,7 @@ def first_prediction(dsn: str, rewritten: str, runs: int = NEW_CONNECTIONS) -> l
 
         return run
 
-    joined, predicted, bare = interleaved(
-        [connect_and(ROW_FORM), connect_and(rewritten), connect_and(BARE)], runs
-    )
+    *medians, bare = interleaved([connect_and(statement) for statement in (*forms.values(), BARE)], runs)
     return [
         Finding(
             f"first prediction on a new connection, {form}",
@@ -96,5 +108,5 @@ def first_prediction(dsn: str, rewritten: str, runs: int = NEW_CONNECTIONS) -> l
             "≤ 20",
             ours <= 20 * bare,
         )
-        for form, ours in (("model table joined", joined), ("PREDICT rewritten", predicted))
+        for form, ours in zip(forms, medians, strict=True)
     ]

@@ -15,7 +15,8 @@ from onnx_models.scoring import Model
 from onnx_models.train import train
 from onnx_models.training import Options
 from pgpredict.catalog import ConnectionCatalog
-from rewriter import rewrite
+from rewriter import Setting, rewrite
+from rewriter.plan import Way
 
 from .batch import CASES, Case
 
@@ -73,9 +74,12 @@ def deployed(connection: psycopg.Connection[Any], name: str) -> Model:
     return Model.load(bytes(row[0]))
 
 
-def rewritten(connection: psycopg.Connection[Any], statement: str) -> str:
-    """Return a statement after the rewriter."""
-    return rewrite(statement, ConnectionCatalog(connection)).sql
+def rewritten(connection: psycopg.Connection[Any], statement: str, way: Way | None = None) -> str:
+    """Return a statement after the rewriter.
+
+    :param way: the way that is taken; None leaves the choice to the rewriter
+    """
+    return rewrite(statement, ConnectionCatalog(connection), setting=Setting(way=way)).sql
 
 
 def remove(connection: psycopg.Connection[Any]) -> None:

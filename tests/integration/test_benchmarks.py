@@ -8,7 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import batch, memory, report, single
+from benchmarks import batch, memory, planning, report, rewriting, single, suite
+from benchmarks.flights import MODELS, SCHEMA, flights
 from benchmarks.workspace import deployed, rewritten, workspace
 from tests.fix_server import Database
 
@@ -20,16 +21,16 @@ def test_every_measurement(database: Database) -> None:
     with database.connect() as connection:
         with workspace(connection, ROWS, said.append):
             for case in batch.CASES:
-                statement = rewritten(connection, batch.predict_sql(case))
+                statement = rewritten(connection, batch.predict_sql(case), "batch")
                 findings = batch.compare(
                     connection, case, statement, deployed(connection, case.model), ROWS, 1
                 )
                 assert [finding.subject[:3] for finding in findings] == [
                     "(a)", "(a)", "(b)", "(c)", "(d)"
                 ]  # fmt: skip
-            point = rewritten(connection, single.POINT)
-            assert len(single.point(database.dsn, ROWS, point, points=20)) == 2
-            assert len(single.first_prediction(database.dsn, point, runs=1)) == 2
+            points = single.rewritten_points(connection)
+            assert len(single.point(database.dsn, ROWS, points, points=20)) == 1 + len(points)
+            assert len(single.first_prediction(database.dsn, points, runs=1)) == 1 + len(points)
             check_memory(database, connection)
         left = connection.execute(
             "SELECT to_regnamespace('bench'), (SELECT count(*) FROM ml.models)"
@@ -45,7 +46,7 @@ def check_memory(database: Database, connection: psycopg.Connection) -> None:
     finding = memory.sharing(database.dsn, database.server.cluster.home.runtime_socket, count=3)
     assert finding.ours.startswith("1 copy")
     assert finding.met
-    statement = rewritten(connection, batch.predict_sql(batch.LINEAR, times=2))
+    statement = rewritten(connection, batch.predict_sql(batch.LINEAR, times=2), "batch")
     many = memory.many_rows(database.dsn, statement, batch.scan_sql(batch.LINEAR, times=2), "rows")
     assert many.met
 
@@ -56,13 +57,42 @@ def test_all_ways_predict_the_same(database: Database) -> None:
             model = deployed(connection, case.model)
             total = batch.in_memory(case, model, batch.read_all(connection, case), ROWS)
             ways = {
-                "predict": batch.single(connection, rewritten(connection, batch.predict_sql(case))),
+                "predict": batch.single(connection, rewritten(connection, batch.predict_sql(case), "batch")),
+                "chosen": batch.single(connection, rewritten(connection, batch.predict_sql(case))),
                 "text": batch.by_fetch(connection, case, model, binary=False),
                 "binary": batch.by_fetch(connection, case, model, binary=True),
                 "copy": batch.by_copy(connection, case, model),
                 "row": batch.by_row(connection, case, ROWS),
             }
             assert ways == pytest.approx(dict.fromkeys(ways, total), rel=1e-9)
+
+
+def test_statements_on_the_flights(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "SECONDS", 0)
+    statements = suite.statements()
+    assert len(statements) == 20
+    said: list[str] = []
+    with database.connect() as connection:
+        with flights(connection, said.append):
+            for statement in statements:
+                # both ways must give the same, or this raises
+                assert suite.measure(connection, statement, 1).ratio > 0
+            assert {finding.subject.split(":")[0] for finding in planning.rules(connection, 1)}
+            assert len(planning.ways(connection, 1)) <= 2
+            assert len(rewriting.measure(connection, calls=3)) == 4
+        left = connection.execute(
+            "SELECT to_regnamespace(%s), (SELECT count(*) FROM ml.models), current_setting('search_path')",
+            [SCHEMA],
+        ).fetchone()
+    assert left == (None, 0, '"$user", public')
+    assert len(said) == 1 + len(MODELS)
+
+
+def test_ways_that_differ_are_not_compared(database: Database) -> None:
+    with database.connect() as connection:
+        one, two = suite.Way("SELECT 1"), suite.Way("SELECT 2")
+        with pytest.raises(AssertionError, match="1 rows differ of 1"):
+            suite.same(connection, suite.Statement("s", "s", one, two), one, two)
 
 
 def test_results_go_between_the_markers(tmp_path: Path) -> None:

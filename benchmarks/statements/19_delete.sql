@@ -1,0 +1,19 @@
+-- DELETE by prediction
+
+--> with PREDICT
+DELETE FROM scores WHERE day >= '2013-12-27' AND PREDICT(bench_late) = 'no'
+
+--> by hand
+DELETE FROM scores USING (
+    SELECT unnest(b.id) AS id, unnest(ml.labels(m.prediction, m.classes)) AS late
+    FROM (
+        SELECT array_agg(id) AS id, {batch} AS batch
+        FROM (SELECT *, (row_number() OVER () - 1) / 20000 AS chunk FROM scores WHERE day >= '2013-12-27') s
+        GROUP BY chunk
+    ) b
+    JOIN models.bench_late__batch m ON m.batch = b.batch
+) p
+WHERE p.id = scores.id AND p.late = 'no'
+
+--> shows
+SELECT id FROM scores
