@@ -18,7 +18,7 @@ _ENDINGS = ("__batch", "__version")
 
 
 class NotInstalled(ModelError):
-    """A database without our extension."""
+    """A database without our extension, or with an older one."""
 
     sqlstate = "58000"
 
@@ -51,18 +51,24 @@ def check_can_store(connection: psycopg.Connection, name: str) -> None:
 
 
 def require_installed(connection: psycopg.Connection) -> None:
-    """Check that the database has our extension.
+    """Check that the database has our extension, and none that is too old.
 
     :raises NotInstalled: if not
     """
     row = connection.execute(
-        "SELECT pg_catalog.to_regclass('ml.model_version') IS NOT NULL, pg_catalog.current_database()"
+        "SELECT pg_catalog.current_database(), pg_catalog.to_regclass('ml.model_version') IS NOT NULL,"
+        " pg_catalog.to_regprocedure('ml.estimate(text, integer[])') IS NOT NULL"
     ).fetchone()
     connection.rollback()
-    if row and not row[0]:
+    if row and not row[1]:
         raise NotInstalled(
-            f"database {row[1]!r} has no extension pgpredict",
+            f"database {row[0]!r} has no extension pgpredict",
             hint="run pgpredict install, or CREATE EXTENSION pgpredict CASCADE as a superuser",
+        )
+    if row and not row[2]:
+        raise NotInstalled(
+            f"database {row[0]!r} has an older version of the extension pgpredict",
+            hint="run pgpredict up or install, or ALTER EXTENSION pgpredict UPDATE as a superuser",
         )
 
 

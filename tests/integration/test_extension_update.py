@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from onnx_models.storing import drop
+from onnx_models.storing import NotInstalled, drop, require_installed
 from pgpredict.server.database import available_version, extension_version, make_extension
 from pgpredict.server.local import update_extensions
 from tests import summing
@@ -163,6 +163,15 @@ def test_up_and_install_update(database: Database) -> None:
         assert by_version(connection, 1) == [5.0]
         assert make_extension(connection, said.append) == wanted
         assert len(said) == 1
+
+
+def test_an_older_extension_is_told_of(database: Database) -> None:
+    with older(database) as connection:
+        with pytest.raises(NotInstalled, match="older version of the extension") as caught:
+            require_installed(connection)
+        assert "ALTER EXTENSION pgpredict UPDATE" in str(caught.value.hint)
+        connection.execute("ALTER EXTENSION pgpredict UPDATE")
+        require_installed(connection)
 
 
 def test_dump_of_an_updated_database(database: Database, target: Database) -> None:
