@@ -10,6 +10,9 @@ from rewriter.splice import Piece
 
 from .convert import converted
 
+#: stands between names that travel as one text; no name holds it
+_BETWEEN = r"E'\x1f'"
+
 
 def guard(run: Run, values: Sequence[str]) -> str:
     """Return a condition that is true where every feature is there; with ``ERROR`` it raises elsewhere.
@@ -28,7 +31,7 @@ def missing_names(run: Run, p: str) -> list[Piece]:
     """Return SQL of the names of a row's missing features as one text, NULL where all are there."""
     names = [literal(input_.feature.name) for input_ in run.inputs]
     cases = ", ".join(f"CASE WHEN {p}f.{p}f{i} IS NULL THEN {name} END" for i, name in enumerate(names, 1))
-    pieces: list[Piece] = [f"(SELECT NULLIF(pg_catalog.concat_ws(', ', {cases}), '') FROM (SELECT "]  # noqa: S608
+    pieces: list[Piece] = [f"(SELECT NULLIF(pg_catalog.concat_ws({_BETWEEN}, {cases}), '') FROM (SELECT "]  # noqa: S608
     for place, input_ in enumerate(run.inputs, 1):
         pieces += [", " if place > 1 else "", *converted(input_), f" AS {p}f{place}"]
     return [*pieces, f") AS {p}f)"]
@@ -41,5 +44,7 @@ def guarded(run: Run, names: str, value: str) -> str:
     """
     condition = f"{names} IS NULL"
     if run.missing == "error":
-        condition += f" OR ml.missing({literal(run.model.name)}, ARRAY[{names}], ARRAY[true])"
+        listed = f"pg_catalog.string_to_array({names}, {_BETWEEN})"
+        every = f"pg_catalog.array_fill(true, ARRAY[pg_catalog.cardinality({listed})])"
+        condition += f" OR ml.missing({literal(run.model.name)}, {listed}, {every})"
     return f"CASE WHEN {condition} THEN {value} END"
