@@ -126,6 +126,8 @@ def _parse_item(tokens: Sequence[Token], index: int, end: int, clause: FromClaus
         index += 1
     if is_word(tokens, index, "only"):
         index += 1
+    if index >= end:  # PostgreSQL will complain
+        return index
     if tokens[index].text == "(" and tokens[index].kind == "punct":
         close = matching(tokens, index)
         alias, behind = _alias(tokens, close + 1, end)
@@ -140,7 +142,7 @@ def _parse_item(tokens: Sequence[Token], index: int, end: int, clause: FromClaus
             )
         clause.sources.append(Source(alias))
         return behind
-    if is_word(tokens, index, "rows") and is_word(tokens, index + 1, "from"):
+    if is_word(tokens, index, "rows") and is_word(tokens, index + 1, "from") and index + 2 < end:
         alias, behind = _alias(tokens, matching(tokens, index + 2) + 1, end)
         if alias is None:
             raise NotSupported("ROWS FROM needs an alias beside PREDICT", position=at)
@@ -169,7 +171,7 @@ def _parse_named(tokens: Sequence[Token], index: int, end: int, clause: FromClau
 
 def _is_joined(tokens: Sequence[Token], start: int, end: int) -> bool:
     """Tell whether parentheses hold joined tables rather than a query."""
-    if is_word(tokens, start, *_QUERY_WORDS):
+    if start >= end or is_word(tokens, start, *_QUERY_WORDS):
         return False
     depth = tokens[start].depth
     same = [index for index in range(start, end) if tokens[index].depth == depth]
@@ -186,7 +188,9 @@ def _alias(tokens: Sequence[Token], index: int, end: int) -> tuple[str | None, i
         index += 2
     if index < end and tokens[index].kind == "word" and tokens[index].text == "as":
         index += 1
-        if index < end and tokens[index].text == "(":  # a function's column definitions without a name
+        if index >= end:  # PostgreSQL will complain
+            return None, index
+        if tokens[index].text == "(":  # a function's column definitions without a name
             return None, matching(tokens, index) + 1
     elif (
         index >= end

@@ -14,6 +14,7 @@ from .emit import row_expression
 from .emit.outputs import check
 from .errors import (
     CannotImpute,
+    RewriteError,
     UndeployedModel,
     UnknownModel,
     UnknownVersion,
@@ -118,7 +119,10 @@ class _Answering:
         self.primary_key = catalog.primary_key
 
     def describe(self, sql: str) -> Sequence[Column]:
-        rewritten = rewrite(sql, self._catalog)
+        try:
+            rewritten = rewrite(sql, self._catalog)
+        except RewriteError as error:
+            raise DescribeError(error.message, error.sqlstate, error.hint, error.position) from error
         try:
             return self._catalog.describe(rewritten.sql)
         except DescribeError as error:

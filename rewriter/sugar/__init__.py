@@ -13,12 +13,13 @@ from rewriter.scan import Token, scan
 from rewriter.splice import Text
 
 from .bigquery import bigquery
+from .dmx import dmx
 from .joined import joined
 from .tsql import tsql
 
 #: changes the first form of its sort, or all of them; None if there is none
 Sugar = Callable[[str, Sequence[Token], Catalog], Text | None]
-SUGARS: tuple[Sugar, ...] = (tsql, bigquery, joined)
+SUGARS: tuple[Sugar, ...] = (tsql, bigquery, dmx, joined)
 
 
 def desugar(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:

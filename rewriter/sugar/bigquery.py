@@ -29,7 +29,7 @@ def bigquery(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None
     :raises RewriteError: for one that begins as ours and breaks off
     """
     for index, token in enumerate(tokens):
-        if is_word(token, "ml") and _begins(tokens, index):
+        if token.text == "ml" and token.kind == "word" and _begins(tokens, index):
             return _Form(sql, tokens, index, catalog).spliced()
     return None
 

@@ -60,22 +60,21 @@ def find_joins(tokens: Sequence[Token], catalog: Catalog) -> list[ModelJoin]:
     :raises UnknownModel: for a join without ON with something that is no model
     """
     found = []
-    for index in range(1, len(tokens) - 3):
-        if (
-            is_word(tokens, index, "join")
-            and tokens[index + 1].is_name
-            and tokens[index + 1].text == "models"
-        ):
-            if tokens[index + 2].text != "." or not tokens[index + 3].is_name:
-                continue
+    for index, token in enumerate(tokens[:-3]):
+        if token.text == "join" and tokens[index + 1].text == "models" and _is_join(tokens, index):
             join = _join(tokens, index, catalog)
             if join is not None:
                 found.append(join)
     return found
 
 
+def _is_join(tokens: Sequence[Token], word: int) -> bool:
+    named = tokens[word + 1].is_name and tokens[word + 2].text == "." and tokens[word + 3].is_name
+    return named and word > 0 and is_word(tokens, word, "join")
+
+
 def _join(tokens: Sequence[Token], word: int, catalog: Catalog) -> ModelJoin | None:
-    start, kind, is_prediction = _words(tokens, word)
+    start, kind, is_prediction = join_words(tokens, word)
     if kind == "cross" or (kind == "natural" and not is_prediction):
         return None
     alias, behind, has_columns = alias_at(tokens, word + 4)
@@ -121,7 +120,7 @@ def _join(tokens: Sequence[Token], word: int, catalog: Catalog) -> ModelJoin | N
     )  # fmt: skip
 
 
-def _words(tokens: Sequence[Token], word: int) -> tuple[int, str, bool]:
+def join_words(tokens: Sequence[Token], word: int) -> tuple[int, str, bool]:
     """Return where the words of a join begin, its kind, and whether PREDICTION is one of them."""
     start, kind = word, "inner"
     is_prediction = _is_keyword(tokens, word - 1)
@@ -167,7 +166,7 @@ def _has_later_on(tokens: Sequence[Token], index: int, depth: int) -> bool:
     while index < len(tokens) and tokens[index].depth >= depth:
         if tokens[index].depth == depth:
             if is_word(tokens, index, "join"):
-                pending += _words(tokens, index)[1] not in ("cross", "natural")
+                pending += join_words(tokens, index)[1] not in ("cross", "natural")
             elif _is_condition(tokens, index):
                 if not pending:
                     return True

@@ -50,7 +50,7 @@ def equations(
     """
     found: dict[str, Span] = {}
     for first, last in conjuncts(tokens, Clause("on", start, start, end)):
-        if tokens[first].text == "(" and closing(tokens, first) == last - 1:
+        if first < last and tokens[first].text == "(" and closing(tokens, first) == last - 1:
             inner = equations(tokens, first + 1, last - 1, names, features)
             if inner is None or inner.keys() & found.keys():
                 return None

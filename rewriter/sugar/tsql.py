@@ -60,7 +60,7 @@ def tsql(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
     :raises RewriteError: for one that begins as ours and breaks off
     """
     for index, token in enumerate(tokens):
-        if is_word(token, "predict") and _begins(tokens, index):
+        if token.text == "predict" and token.kind == "word" and _begins(tokens, index):
             return _Form(sql, tokens, index, catalog).spliced()
     return None
 

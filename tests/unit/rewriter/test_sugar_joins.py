@@ -126,3 +126,16 @@ def test_any_words_are_left_alone_or_changed_or_refused(words: list[str]) -> Non
     sql = "SELECT 1 FROM f " + " ".join(words)
     error = refusal(sql)
     assert error is None or error.position is None or 0 < error.position <= len(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("models.late AS y NATURAL PREDICTION JOIN f", f"f {PREDICTED}"),
+        ("models.late y PREDICTION JOIN (SELECT 1) AS f, w", f"(SELECT 1) AS f {PREDICTED}, w"),
+        ("w, models.late y PREDICTION JOIN g(1, 2) x ON y.carrier = x.a AND y.distance = 2 AND y.hour = x.h",
+         f"w, g(1, 2) x {lateral('x.a AS carrier, 2 AS distance, x.h AS hour')}"),
+    ],
+)  # fmt: skip
+def test_the_model_before_its_data(sql: str, expected: str) -> None:
+    assert plain(f"SELECT y.prediction FROM {sql}") == f"SELECT y.prediction FROM {expected}"
