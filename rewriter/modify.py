@@ -2,13 +2,14 @@
 
 ``UPDATE t SET p = PREDICT(m) WHERE c`` becomes::
 
-    UPDATE t SET p =
-        CASE WHEN ROW(features of t) IS NOT DISTINCT FROM ROW(those of _p_u) THEN _p_u.o ELSE (one row) END
-    FROM (SELECT id, features, PREDICT(m) AS o FROM t WHERE c) AS _p_u WHERE t.id = _p_u.id AND (c)
+    UPDATE t SET p = CASE WHEN t.ctid = _p_u.c THEN _p_u.o ELSE (one row) END
+    FROM (SELECT id, ctid AS c, PREDICT(m) AS o FROM t WHERE c) AS _p_u WHERE t.id = _p_u.id AND (c)
 
 A row that another transaction changes before the UPDATE reaches it is looked at again by PostgreSQL, with
-its new values but the old ones of the query: then the features differ, and it is predicted anew. So the rows
+its new values but the old ones of the query: then it lies elsewhere, and is predicted anew. So the rows
 are those of the plain statement. Only a primary key that is changed meanwhile would be missed.
+
+RETURNING of an UPDATE sees the new row, which always lies elsewhere: there the features are compared.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from .conjuncts import conjuncts
 from .dml import Dml
 from .emit.convert import converted, is_text
+from .forms import Call
 from .names import quote
 from .plan import Run
 from .scan import Token
@@ -42,6 +44,7 @@ class Modification:
     :ivar steady: conjuncts that give the same whenever they are evaluated
     :ivar returning_stars: ``*`` in RETURNING
     :ivar at: offset behind what WHERE would follow
+    :ivar after: offset from which on a form sees the row as it has become
     """
 
     dml: Dml
@@ -52,18 +55,21 @@ class Modification:
     steady: list[Span]
     returning_stars: list[Span]
     at: int
+    after: int
 
     def rows(self) -> list[Piece]:
         """Return a query with one row for each that the statement is expected to change."""
         return ["SELECT 1 FROM ", self.table, *self._condition()]
 
     def query(self, runs: Sequence[Run], p: str) -> list[Piece]:
-        """Return the query, with its forms: keys, converted features, and what each run's forms give."""
+        """Return the query, with its forms: keys, places, and what each run's forms give."""
         items: list[Piece] = []
         for place, name in enumerate(self.key, 1):
             items += [f"{quote(self.alias)}.{quote(name)} AS {p}k{place}, "]
+        items.append(f"{quote(self.alias)}.ctid AS {p}c, ")
         for number, run in enumerate(runs, 1):
-            for place, input_ in enumerate(run.inputs, 1):
+            compared = run.inputs if any(map(self._is_after, run.outputs[0].calls)) else ()
+            for place, input_ in enumerate(compared, 1):
                 items += [*converted(input_), f" AS {p}f{number}_{place}, "]
             items += [run.call.span, f" AS {p}o{number}{', ' if number < len(runs) else ''}"]
         return ["SELECT ", *items, " FROM ", self.table, *self._condition()]
@@ -84,11 +90,21 @@ class Modification:
         edits += [(star, [f"{quote(self.alias)}.*"]) for star in self.returning_stars]
         return edits
 
-    def answer(self, run: Run, number: int, otherwise: Sequence[Piece], p: str) -> list[Piece]:
+    def answer(self, call: Call, run: Run, number: int, otherwise: Sequence[Piece], p: str) -> list[Piece]:
         """Return what stands for a form.
 
         :param otherwise: the form answered in its place
         """
+        same = self._same_features(run, number, p) if self._is_after(call) else self._same_place(p)
+        return ["(CASE WHEN ", *same, f" THEN {p}u.{p}o{number} ELSE ", *otherwise, " END)"]
+
+    def _is_after(self, call: Call) -> bool:
+        return call.span.start >= self.after
+
+    def _same_place(self, p: str) -> list[Piece]:
+        return [f"{quote(self.alias)}.ctid OPERATOR(pg_catalog.=) {p}u.{p}c"]
+
+    def _same_features(self, run: Run, number: int, p: str) -> list[Piece]:
         own: list[Piece] = []
         theirs: list[Piece] = []
         for place, input_ in enumerate(run.inputs, 1):
@@ -96,8 +112,7 @@ class Modification:
             collation = ' COLLATE "C"' if is_text(input_) else ""
             own += [comma, "(", *converted(input_), f"){collation}"]
             theirs.append(f"{comma}{p}u.{p}f{number}_{place}")
-        same: list[Piece] = ["ROW(", *own, ") IS NOT DISTINCT FROM ROW(", *theirs, ")"]
-        return ["(CASE WHEN ", *same, f" THEN {p}u.{p}o{number} ELSE ", *otherwise, " END)"]
+        return ["ROW(", *own, ") IS NOT DISTINCT FROM ROW(", *theirs, ")"]
 
     def _condition(self) -> list[Piece]:
         pieces: list[Piece] = []
@@ -142,7 +157,10 @@ def modification(
             and tokens[index - 1].text in (",", "returning")
         ]
     table = Span(tokens[dml.target.start].start, tokens[dml.target.stop - 1].end)
-    return Modification(dml, clause.sources[0].alias, key, table, where, steady, stars, tokens[stop - 1].end)
+    sees_new = dml.kind == "update" and dml.returning >= 0
+    after = tokens[dml.returning].start if sees_new else tokens[dml.end - 1].end
+    at = tokens[stop - 1].end
+    return Modification(dml, clause.sources[0].alias, key, table, where, steady, stars, at, after)
 
 
 def _is_steady(tokens: Sequence[Token]) -> bool:

@@ -272,7 +272,7 @@ class _Statement(Beside):
             run.way, run.reason = "batch", "by a query over the same table, joined by its primary key"
             for call in run.outputs[0].calls:
                 otherwise = row_expression(call, run, self.prefix)
-                self.splicer.replace(call.span, found.answer(run, number, otherwise, self.prefix))
+                self.splicer.replace(call.span, found.answer(call, run, number, otherwise, self.prefix))
         query = Splicer(self.sql).render(found.query(runs, self.prefix)).sql
         forced = dataclasses.replace(self.setting, way="batch")
         asked = rewrite(query, self.catalog, rules=self.rules, setting=forced).sql

@@ -115,6 +115,19 @@ def test_statements_around(changing: Database, statement: str) -> None:
         assert count(connection) == 0
 
 
+def test_returning_sees_the_new_row(changing: Database) -> None:
+    with changing.connect() as connection:
+        statement = in_batches(
+            connection,
+            "UPDATE d.changing SET p = PREDICT(delay), distance = 2 * distance "
+            "RETURNING PREDICT(delay), plain.delay(carrier, distance), p, plain.delay(carrier, distance / 2)",
+        )
+        rows = connection.execute(statement.encode()).fetchall()
+        assert len(rows) == 900
+        assert all(row[0] == row[1] and row[2] == row[3] for row in rows)
+        assert any(row[0] != row[2] for row in rows)
+
+
 def test_tables_without_a_key_or_with_children_go_by_row(changing: Database) -> None:
     with changing.connect() as connection, connection.transaction(force_rollback=True):
         connection.execute("CREATE TABLE d.grandchild () INHERITS (d.changing)")
