@@ -28,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 class Progress:
     """What training is doing.
 
-    :ivar step: ``reading``, ``choosing``, ``fitting``, ``converting``, ``verifying``, ``storing``
+    :ivar step: ``reading``, ``choosing``, ``fitting``, ``converting``, ``verifying``, ``inline``, ``storing``
         or ``warning``
     :ivar text: for people
     """

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psycopg
 
 from . import storing
+from .inline import making
 from .reading import Source, read
 from .training import Options, Progress, Trained, check_options, train_table
 
@@ -19,6 +20,7 @@ class Stored:
     :ivar version: its number
     :ivar deployed: whether it is the version that answers now
     :ivar query: what it was trained on
+    :ivar inline: whether statements may be answered by plain SQL: "certified on ... rows", or "no: ..."
     """
 
     name: str
@@ -26,6 +28,7 @@ class Stored:
     deployed: bool
     query: str
     trained: Trained
+    inline: str
 
 
 def train(
@@ -56,20 +59,23 @@ def train(
     if table.dropped:
         tell(Progress("warning", f"{table.dropped:,} rows without a {source.target} are left out"))
     trained = train_table(table, options, tell)
+    tell(Progress("inline", "the SQL form against ONNX Runtime, in the database"))
+    made = making.make(connection, trained, (options or Options()).seed)
     tell(Progress("storing", f"{len(trained.artifact):,} bytes"))
     info = {
         "algorithm": trained.algorithm,
         "parameters": trained.parameters,
         "metrics": trained.metrics,
-        "parity": trained.parity,
+        "parity": {**trained.parity, "inline": made.text},
         "training": {
             "query": source.query.strip(),
             "exclude": list(source.exclude),
             "time": source.time,
             **trained.training,
         },
+        **made.info,
     }
     version = storing.register(connection, name, trained.signature, trained.artifact, info)
     if deploy:
         storing.deploy(connection, name, version)
-    return Stored(name, version, deploy, source.query.strip(), trained)
+    return Stored(name, version, deploy, source.query.strip(), trained, made.text)

@@ -25,7 +25,7 @@ from .graph import Graph
 from .metrics import evaluate
 from .parity import Fitted, verify
 from .signature import METADATA_KEY, Binding, Feature, Signature, Target
-from .table import Texts, TrainingTable, take
+from .table import Columns, Texts, TrainingTable, take
 from .task import EncodedTarget, encode_target
 
 __all__ = ["Options", "Progress", "Report", "Trained", "train_table"]
@@ -33,6 +33,8 @@ __all__ = ["Options", "Progress", "Report", "Trained", "train_table"]
 FEWEST_ROWS = 10
 #: held-out rows for algorithms that compare every row with every training row
 _FEW_HELD_OUT = 5_000
+#: held-out rows that are kept with what was trained
+_SAMPLE = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Trained:
     :ivar parity: what the parity gate compared
     :ivar training: rows, seconds, seed, what ``auto`` tried
     :ivar fitted: the pipeline in Python, for comparisons
+    :ivar sample: some of the rows that were held out
     """
 
     signature: Signature
@@ -55,6 +58,7 @@ class Trained:
     parity: Mapping[str, Any]
     training: Mapping[str, Any]
     fitted: Fitted
+    sample: Columns
 
 
 def train_table(
@@ -112,7 +116,8 @@ def train_table(
         **({"tried": tried} if tried else {}),
         **({"warnings": notes} if notes else {}),
     }
-    return Trained(signature, artifact, algorithm.name, parameters, metrics, parity, training, fitted)
+    some = take(held_out, np.arange(min(len(test_rows), _SAMPLE)))
+    return Trained(signature, artifact, algorithm.name, parameters, metrics, parity, training, fitted, some)
 
 
 def split(

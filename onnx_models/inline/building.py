@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from onnx_models import calendar
 from onnx_models.preprocessing import FARTHEST, LIMIT, Preprocessing, TextEncoding, raw_positions
 from onnx_models.signature import Feature, Signature
 
+from .bounds import bounded, renumbered
+from .evaluate import Plain
 from .exact import last, single
 from .form import InlineForm
 from .nodes import (
@@ -62,7 +64,8 @@ def build(preprocessing: Preprocessing, raw: Raw, signature: Signature) -> Inlin
         read |= {lookup.feature for lookup in body.lookups}
     inputs = tuple(_input(feature) for feature in signature.features if feature.name in read)
     names = tuple(item.name for item in inputs)
-    return InlineForm(names, inputs, tuple(columns), body, raw.link, raw.rule, signature.classes)
+    form = InlineForm(names, inputs, tuple(columns), body, raw.link, raw.rule, signature.classes)
+    return bounded(form, {})
 
 
 def unused(preprocessing: Preprocessing, raw: Raw | None) -> tuple[str, ...]:
@@ -143,21 +146,7 @@ class _Numeric:
         """Return the column's number for a feature's."""
         if self.feature.kind in ("number", "boolean"):
             return min(max(number, -LIMIT), LIMIT)
-        return float(calendar.components(number, self.feature.kind, _Plain)[self.part])
-
-
-class _Plain:
-    """The names of NumPy that :mod:`onnx_models.calendar` uses, for one number."""
-
-    @staticmethod
-    def floor(x: float) -> float:
-        """Round down."""
-        return float(math.floor(x))
-
-    @staticmethod
-    def where(condition: bool, x: float, y: float) -> float:
-        """Choose."""
-        return x if condition else y
+        return float(calendar.components(number, self.feature.kind, Plain)[self.part])
 
 
 def _numeric(preprocessing: Preprocessing) -> list[_Numeric]:
@@ -189,7 +178,7 @@ class _TreeBuilder:
         used = sorted({n.column for t in trees for n in nodes_of(t) if not isinstance(n, Leaf)})
         number = {column: position for position, column in enumerate(used)}
         start = tuple(_checked(value) for value in self._raw.start)
-        body = Trees(tuple(_renumbered(tree, number) for tree in trees), start, self._raw.divisor)
+        body = Trees(tuple(renumbered(tree, number) for tree in trees), start, self._raw.divisor)
         return body, [self._columns.all[column] for column in used]
 
     def _node(self, tree: RawTree, at: int) -> Node:
@@ -246,13 +235,6 @@ class _TreeBuilder:
 def _whole(threshold: float) -> float:
     """Return a threshold for whole numbers that float32 holds exactly, which clocks and calendars give."""
     return math.floor(threshold) + 0.0 if math.isfinite(threshold) else threshold
-
-
-def _renumbered(node: Node, number: Mapping[int, int]) -> Node:
-    if isinstance(node, Leaf):
-        return node
-    low, high = _renumbered(node.low, number), _renumbered(node.high, number)
-    return dataclasses.replace(node, column=number[node.column], low=low, high=high)
 
 
 class _LinearBuilder:

@@ -11,7 +11,7 @@ from .nodes import Linear, Lookup, Term
 from .staging import Stages
 
 #: nearer to 0 than this a product may be too small for a float, which is an error in PostgreSQL
-_TINY = 1e-100
+TINY = 1e-100
 
 
 def lookup_codes(body: Linear, inputs: Mapping[str, str], stages: Stages) -> dict[int, str]:
@@ -68,7 +68,7 @@ def _term(term: Term, score: int, form: InlineForm, value: str) -> str:
         (f"{sql.op(value, '>', high)} AND {there}", sql.number((term.high - center) * weight)),
     ]
     if not center and nan:
-        arms.insert(0, (sql.op(f"pg_catalog.abs({value})", "<", sql.bare(_TINY)), sql.number(0.0)))
+        arms.insert(0, (sql.op(f"pg_catalog.abs({value})", "<", sql.bare(TINY)), sql.number(0.0)))
     return f"CASE {' '.join(f'WHEN {condition} THEN {then}' for condition, then in arms)} ELSE {missing} END"
 
 

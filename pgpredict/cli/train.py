@@ -34,6 +34,7 @@ STEPS = {
     "fitting": "fitting",
     "converting": "converting to ONNX",
     "verifying": "verifying",
+    "inline": "certifying",
     "storing": "storing",
 }
 
@@ -177,6 +178,7 @@ def as_object(stored: Stored, notes: list[str]) -> dict[str, Any]:
             "parameters": trained.parameters,
             "metrics": trained.metrics,
             "parity": trained.parity,
+            "inline": stored.inline,
             "training": trained.training,
             "warnings": notes,
         }
@@ -200,6 +202,7 @@ def print_result(stored: Stored, notes: list[str]) -> None:
         console.print(f"  tried {candidate}: {score:.4g}{chosen}", highlight=False)
     console.print(metrics_table(trained.metrics))
     console.print(parity_line(trained.parity), highlight=False, soft_wrap=True)
+    console.print(f"inline SQL: {escape(stored.inline)}", highlight=False, soft_wrap=True)
     name = shlex.quote(stored.name)
     state = (
         "deployed: it answers from the next statement on"

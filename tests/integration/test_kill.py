@@ -49,7 +49,7 @@ WORDS = {
     "rollback": ("rollback", "churn"),
     "drop": ("drop", "churn", "--yes"),
 }
-STEPS = ("loading scikit-learn", "reading", "fitting", "converting", "verifying", "storing")
+STEPS = ("loading scikit-learn", "reading", "fitting", "converting", "verifying", "certifying", "storing")
 
 
 _numbers = itertools.count(1)
