@@ -109,6 +109,10 @@ def reads_all(tokens: Sequence[Token], alias: Token | None) -> bool:
         before = tokens[index - 1] if index else None
         after = tokens[index + 1].text if index + 1 < len(tokens) else ""
         if token.kind == "operator" and token.text == "*":
+            if alias is not None and before is not None and before.text == ".":
+                if tokens[index - 2].text == alias.text:
+                    return True
+                continue
             if before is not None and before.text in _BEFORE_STAR:
                 return True
             if after in _BEHIND_STAR and (before is None or before.text != "("):

@@ -23,6 +23,7 @@ from rewriter.splice import Mark, Piece, Span, Splicer, Text
 from rewriter.visible import Scopes
 
 from .common import alias_at, names_of, output, output_names, reads_all
+from .inplace import put_in_place
 from .joins import FORM, ModelJoin, find_joins
 
 
@@ -58,8 +59,9 @@ class _Joins:
     def spliced(self) -> Text | None:
         ours = [(join, inputs) for join in self.joins if (inputs := self._inputs(join)) is not None]
         for join, inputs in ours:
-            self.splicer.replace(self._span(join), self._lateral(join, inputs))
-            self._shorten(join)
+            if not self._put_in_place(join, inputs):
+                self.splicer.replace(self._span(join), self._lateral(join, inputs))
+                self._shorten(join)
         return self.splicer.render([Span(0, len(self.sql))]) if ours else None
 
     def _span(self, join: ModelJoin) -> Span:
@@ -171,18 +173,47 @@ class _Joins:
 
     # what is written
 
-    def _lateral(self, join: ModelJoin, inputs: Sequence[tuple[str | None, list[Piece]]]) -> list[Piece]:
-        signature = join.info.signature
+    def _forms(
+        self, join: ModelJoin, inputs: Sequence[tuple[str | None, list[Piece]]]
+    ) -> dict[str, list[Piece]]:
+        """Return the scalar form for each output that the statement may read."""
         model = [Span(self.tokens[join.model].start, self.tokens[join.model + 2].end)]
-        mark = Mark(model[0].start)
         using: list[Piece] = ["USING "]
         for number, (name, pieces) in enumerate(inputs):
             using += [", "] if number else []
             using += pieces if name is None or isinstance(pieces[0], str) else [*pieces, f" AS {quote(name)}"]
+        return {name: output(name, join.info.signature, model, using) for name in self._outputs(join)}
+
+    def _put_in_place(self, join: ModelJoin, inputs: Sequence[tuple[str | None, list[Piece]]]) -> bool:
+        """Write the forms where their outputs are read, if that is all that is read of the join."""
+        # the features of a second join could be outputs of the first
+        reads_features = any(self._qualified(join, name) for name in [*join.mapped, *join.unmapped])
+        if len(self.joins) > 1 or reads_features or (not join.is_named and self._by_schema(join)):
+            return False
+        forms = self._forms(join, inputs)
+        where = range(join.start, join.end)
+        at = self.tokens[join.model].start
+        if not put_in_place(self.tokens, where, join.alias, forms, self.splicer, at=at, joins_before=True):
+            return False
+        self.splicer.replace(self._span(join), [])
+        return True
+
+    def _by_schema(self, join: ModelJoin) -> list[int]:
+        """Return where ``models.m.`` stands before a column."""
+        words = ["models", ".", join.alias.text, "."]
+        return [
+            index
+            for index in range(len(self.tokens) - 4)
+            if [token.text for token in self.tokens[index : index + 4]] == words
+        ]
+
+    def _lateral(self, join: ModelJoin, inputs: Sequence[tuple[str | None, list[Piece]]]) -> list[Piece]:
+        signature = join.info.signature
+        mark = Mark(self.tokens[join.model].start)
         written: list[Piece] = [mark, "CROSS JOIN LATERAL (SELECT "]
-        for number, name in enumerate(self._outputs(join)):
+        for number, (name, form) in enumerate(self._forms(join, inputs).items()):
             written += [", "] if number else []
-            written += [mark, *output(name, signature, model, using), f" AS {quote(name)}"]
+            written += [mark, *form, f" AS {quote(name)}"]
         written += self._features(join, signature, inputs)
         return [*written, ") AS ", *_alias(join)]
 
@@ -201,12 +232,9 @@ class _Joins:
 
     def _shorten(self, join: ModelJoin) -> None:
         """Take the schema from ``models.m.prediction``: what stands in FROM is no table any more."""
-        if join.is_named:
-            return
-        for index, token in enumerate(self.tokens[:-4]):
-            words = [other.text for other in self.tokens[index + 1 : index + 4]]
-            if token.is_name and token.text == "models" and words == [".", join.alias.text, "."]:
-                self.splicer.replace(Span(token.start, self.tokens[index + 2].start), [])
+        if not join.is_named:
+            for index in self._by_schema(join):
+                self.splicer.replace(Span(self.tokens[index].start, self.tokens[index + 2].start), [])
 
 
 def _model_tables(tokens: Sequence[Token]) -> frozenset[str]:

@@ -18,6 +18,7 @@ from rewriter.scan import Token, scan
 from rewriter.splice import Mark, Piece, Span, Splicer, Text
 
 from .common import alias_at, fresh_alias, model_of, output, output_names
+from .inplace import put_in_place
 
 FORM = (
     "FROM PREDICT(MODEL = model, DATA = table AS alias [, RUNTIME = ONNX]) WITH (column type, ...) AS alias"
@@ -102,17 +103,28 @@ class _Form:
         columns, end = self._columns()
         signature = model_of(self.catalog, self.path, self.model).signature
         outputs = _matched(columns, signature)
-        alias, behind, _ = alias_at(self.tokens, end)
+        alias, behind, has_columns = alias_at(self.tokens, end)
         start, stop = self.tokens[self.index].start, self.tokens[end - 1].end
         joined = is_word(self.tokens[self.index - 1], "join") if self.index else False
+        using = [f"USING {quote(self.data)}.*"]
+        forms: dict[str, list[Piece]] = {}
+        for column, name in zip(columns, outputs, strict=True):
+            form = output(name, signature, self.model_pieces, using)
+            forms[column.name.text] = [*form, *self._cast(column, name, signature)]
+        splicer = Splicer(self.sql)
+        placed = {name: ["(", *form, ")"] for name, form in forms.items()}
+        where = range(self.index, behind)
+        if not has_columns and put_in_place(
+            self.tokens, where, alias, placed, splicer, at=start, joins_before=False
+        ):
+            splicer.replace(Span(start, self.tokens[behind - 1].end), [self.data_span])
+            return splicer.render([Span(0, len(self.sql))])
         pieces: list[Piece] = [
             Mark(start), "(" if joined else "", self.data_span, " CROSS JOIN LATERAL (SELECT "
         ]  # fmt: skip
-        using = [f"USING {quote(self.data)}.*"]
-        for number, (column, name) in enumerate(zip(columns, outputs, strict=True)):
+        for number, column in enumerate(columns):
             pieces += [", "] if number else []
-            pieces += [Mark(start), *output(name, signature, self.model_pieces, using)]
-            pieces += self._cast(column, name, signature)
+            pieces += [Mark(start), *forms[column.name.text]]
             pieces += [" AS ", Span(column.name.start, column.name.end)]
         pieces.append(")")
         if alias is None:
@@ -120,7 +132,6 @@ class _Form:
         else:
             stop = self.tokens[behind - 1].end
             pieces += [" ", Span(self.tokens[end].start, stop)]
-        splicer = Splicer(self.sql)
         splicer.replace(Span(start, stop), [*pieces, ")" if joined else ""])
         return splicer.render([Span(0, len(self.sql))])
 

@@ -33,8 +33,8 @@ def plain(sql: str) -> str:
 TSQL = [
     ("SELECT d.*, p.score FROM PREDICT(MODEL = delay, DATA = f AS d, RUNTIME = ONNX) "
      "WITH (score float) AS p WHERE p.score > 3",
-     "SELECT d.*, p.score FROM f AS d CROSS JOIN LATERAL (SELECT PREDICT(delay USING d.*)::float AS score) "
-     "AS p WHERE p.score > 3"),
+     "SELECT d.*, (PREDICT(delay USING d.*)::float) AS score FROM f AS d "
+     "WHERE (PREDICT(delay USING d.*)::float) > 3"),
     ("SELECT * FROM predict(data = f, model = models.late) with (prediction bit not null, probability real)",
      "SELECT * FROM f CROSS JOIN LATERAL (SELECT PREDICT(models.late USING f.*)::boolean AS prediction, "
      "PROBABILITY(models.late USING f.*)::real AS probability) AS _p_t"),

@@ -16,7 +16,7 @@ def lateral(using: str, rest: str = "") -> str:
 
 PREDICTED = lateral("f.*")
 NAMED = lateral("f.carrier, f.distance, f.hour")
-#: what stands behind SELECT y.prediction FROM
+#: what stands behind SELECT y.prediction::text FROM: a cast is named after what is in it
 JOINS = [
     ("f JOIN models.late AS y WHERE y.prediction", f"f {PREDICTED} WHERE y.prediction"),
     ("s.f LEFT OUTER JOIN models.late y, w", f"s.f {PREDICTED}, w"),
@@ -38,9 +38,9 @@ JOINS = [
 
 @pytest.mark.parametrize(("sql", "expected"), JOINS)
 def test_a_model_table_joined_without_saying_how(sql: str, expected: str) -> None:
-    sql = f"SELECT y.prediction FROM {sql}"
+    sql = f"SELECT y.prediction::text FROM {sql}"
     assert mentions(sql)
-    assert plain(sql) == f"SELECT y.prediction FROM {expected}"
+    assert plain(sql) == f"SELECT y.prediction::text FROM {expected}"
 
 
 def test_a_model_table_goes_by_its_own_name() -> None:
@@ -52,7 +52,7 @@ def test_a_model_table_goes_by_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
-        ("INSERT INTO x SELECT y.prediction FROM f {} ON CONFLICT DO NOTHING", PREDICTED),
+        ("INSERT INTO x SELECT y.prediction::text FROM f {} ON CONFLICT DO NOTHING", PREDICTED),
         ("DELETE FROM x USING f {} WHERE y.prediction", PREDICTED),
         ("UPDATE x SET a = y.prediction FROM f {} WHERE y.prediction", PREDICTED),
     ],
@@ -138,4 +138,42 @@ def test_any_words_are_left_alone_or_changed_or_refused(words: list[str]) -> Non
     ],
 )  # fmt: skip
 def test_the_model_before_its_data(sql: str, expected: str) -> None:
-    assert plain(f"SELECT y.prediction FROM {sql}") == f"SELECT y.prediction FROM {expected}"
+    assert plain(f"SELECT y.prediction::text FROM {sql}") == f"SELECT y.prediction::text FROM {expected}"
+
+
+LATE = "PREDICT(models.late USING f.*)"
+CERTAIN = "PROBABILITY(models.late USING f.*)"
+IN_PLACE = [
+    ("SELECT y.prediction, f.* FROM f JOIN models.late y WHERE y.prediction AND f.flight > 1",
+     f"SELECT {LATE} AS prediction, f.* FROM f  WHERE {LATE} AND f.flight > 1"),
+    ("SELECT y.prediction AS p, -y.probability, g(y.probability) FROM f JOIN models.late y ORDER BY 1",
+     f"SELECT {LATE} AS p, -{CERTAIN}, g({CERTAIN}) FROM f  ORDER BY 1"),
+    ("SELECT a, late.probability FROM f JOIN models.late GROUP BY a, late.probability ORDER BY probability",
+     f"SELECT a, {CERTAIN} AS probability FROM f  GROUP BY a, {CERTAIN} ORDER BY probability"),
+    ("SELECT d.a, p.x FROM PREDICT(MODEL = late, DATA = f AS d) WITH (x int) AS p ORDER BY x, d.a",
+     "SELECT d.a, (PREDICT(late USING d.*)::int) AS x FROM f AS d ORDER BY x, d.a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("sql", "expected"), IN_PLACE)
+def test_outputs_are_put_where_they_are_read(sql: str, expected: str) -> None:
+    assert plain(sql) == expected
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT y.prediction, prediction FROM f JOIN models.late y",
+        "SELECT y.prediction FROM f JOIN models.late y WHERE prediction",
+        "SELECT y.prediction, (SELECT y.probability) FROM f JOIN models.late y",
+        "SELECT CASE WHEN true THEN y.prediction END, y.prediction::text FROM f JOIN models.late y",
+        "SELECT y.prediction FROM f JOIN models.late y RIGHT JOIN w ON true",
+        "SELECT y.prediction, 1 AS probability FROM f JOIN models.late y ORDER BY probability, y.prediction",
+        "SELECT y.prediction FROM f JOIN models.late y FOR UPDATE",
+        "SELECT y.prediction FROM (f JOIN models.late y) JOIN w ON true",
+        "SELECT p.x FROM w LEFT JOIN PREDICT(MODEL = late, DATA = f AS d) WITH (x int) AS p ON true",
+        "SELECT PREDICT(delay USING p.x) FROM PREDICT(MODEL = late, DATA = f AS d) WITH (x int) AS p",
+    ],
+)
+def test_what_is_uncertain_stays_beside_the_rows(sql: str) -> None:
+    assert "CROSS JOIN LATERAL (SELECT" in plain(sql)
