@@ -1,4 +1,4 @@
-"""Table-valued forms of other products, turned into scalar ones.
+"""Table-valued forms of other products, turned into scalar ones, and forms put where they are answered best.
 
 Each module finds one form among the words of a statement and splices its meaning in its place. A form may
 stand inside of another one's query, so they are tried until none is left.
@@ -14,12 +14,13 @@ from rewriter.splice import Text
 
 from .bigquery import bigquery
 from .dmx import dmx
+from .join_on import join_on
 from .joined import joined
 from .tsql import tsql
 
 #: changes the first form of its sort, or all of them; None if there is none
 Sugar = Callable[[str, Sequence[Token], Catalog], Text | None]
-SUGARS: tuple[Sugar, ...] = (tsql, bigquery, dmx, joined)
+SUGARS: tuple[Sugar, ...] = (tsql, bigquery, dmx, joined, join_on)
 
 
 def desugar(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
