@@ -66,6 +66,9 @@ def choose(run: Run, sql: str, setting: Setting, kept: Stored, *, block: bool, s
     )
     if refusal is None and kept.kept and not run.model.pinned:
         refusal = "the statement is stored and must see later deployments"
+    if kept.is_view and forced != "inline":
+        # another SQL form over the view would take this one into each of its places
+        refusal = refusal or "whoever reads the view may compute with it"
     if forced == "inline" and refusal is not None:
         raise NotSupported(
             f"{run.call.name.upper()} cannot be written out as SQL: {refusal}",

@@ -62,6 +62,7 @@ class Run:
     :ivar way: how it is answered
     :ivar reason: why so, in a few words
     :ivar pruned: features that are not read, because they have no influence
+    :ivar fenced: whether an SQL form must compute its features once, not in each place that looks at them
     """
 
     model: ModelInfo
@@ -71,6 +72,7 @@ class Run:
     way: Way = "batch"
     reason: str = ""
     pruned: tuple[str, ...] = ()
+    fenced: bool = False
 
     def key(self, sql: str) -> tuple[str, ...]:
         """Return what tells runs apart: the model, its version, and each input as text."""

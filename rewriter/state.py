@@ -47,6 +47,8 @@ class State:
         self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
         self.stored = stored(tokens)
         self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
+        #: the forms that are ours
+        self.calls: list[Call] = []
         self.runs: list[Run] = []
         self.plans: list[Plan] = []
         self.explains = explains
@@ -64,7 +66,31 @@ class State:
         """Return a run for one form."""
         model = self.model_of(call)
         missing = call.missing or model.signature.on_missing
-        return Run(model, self.inputs[call.first], [Output([call])], missing)
+        run = Run(model, self.inputs[call.first], [Output([call])], missing)
+        run.fenced = self._is_fed_by_more(call)
+        return run
+
+    def _is_fed_by_more(self, call: Call) -> bool:
+        """Tell whether a form's features may be more than columns and constants.
+
+        An SQL form looks at a feature many times. PostgreSQL would copy into each of these places what it
+        is made of: of an SQL form over another one, gigabytes.
+        """
+        for item in call.items or ():
+            if item.path is None and any(token.text == "(" for token in self.tokens_in(item.span)):
+                return True
+        sources = [
+            Span(self.tokens[clause.start].start, self.tokens[clause.end - 1].end)
+            for block in self.blocks
+            if block.holds(call.first) and (clause := block.clauses.get("from")) and clause.start < clause.end
+        ]
+        sources += [cte.span for cte in self.scopes.ctes]
+        return any(
+            source.holds(other.span) and not source.holds(call.span)
+            for source in sources
+            for other in self.calls
+            if other is not call
+        )
 
     def tokens_in(self, span: Span) -> list[Token]:
         """Return the tokens of a span."""

@@ -152,7 +152,7 @@ class _Statement(Beside):
     """A statement from its forms to its text."""
 
     def rewrite(self, calls: list[Call]) -> Rewritten:
-        ours = [call for call in calls if self._is_ours(call)]
+        self.calls = ours = [call for call in calls if self._is_ours(call)]
         if not ours:
             return Rewritten(self.sql, changed=False)
         self._read_settings()

@@ -62,7 +62,8 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
     for input_ in inputs:
         column = columns[input_.feature.name].split(".")[1]
         listed += [", " if listed else "", *converted(input_), f" AS {column}"]
-    laterals = [["(SELECT ", *listed, f") AS {alias}"]] if inputs else []
+    fence = " OFFSET 0" if run.fenced else ""
+    laterals = [["(SELECT ", *listed, f"{fence}) AS {alias}"]] if inputs else []
     wanted = [_wanted(output.call, run, sql) for output in run.outputs]
     rendered = form.render({name: columns[name] for name in form.features}, wanted, f"{p}s{number}_")
     laterals += [[stage.sql] for stage in rendered.stages]
