@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from .choose import choose, is_single, rows_by_text
+from .choose import choose, is_large, is_single, rows_by_text
 from .conjuncts import conjunct_spans
 from .emit import emit
 from .errors import Aggregated, InvalidSource, NotSupported
@@ -40,11 +40,11 @@ class Beside(InPlace):
         for call in plan.unread:
             self.splicer.replace(call.span, self.null_of(call))
             del self.inputs[call.first]
-        if self.explains:
+        if self.explains or (self.setting.forced is None and any(map(is_large, plan.runs))):
             plan.rows = self._rows(plan)
         single = is_single(plan)
         for run in plan.runs:
-            choose(run, self.sql, self.setting, self.stored, block=True, single=single)
+            choose(run, self.sql, self.setting, self.stored, block=True, single=single, rows=plan.rows)
         plan.single = [run for run in plan.runs if run.way == "row"]
         grouped = "group" in block.clauses or "having" in block.clauses
         for run in plan.single:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from .nodes import Body, Column, Input, Link, Rule
+from .nodes import Body, Column, Input, Link, Rule, Split, Trees, nodes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,13 @@ class InlineForm:
     link: Link
     rule: Rule = "above"
     classes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def splits(self) -> int:
+        """Number of questions that are written out; 0 for sums."""
+        if not isinstance(self.body, Trees):
+            return 0
+        return sum(isinstance(node, Split) for tree in self.body.trees for node in nodes_of(tree))
 
     def render(self, inputs: Mapping[str, str], wanted: Sequence[Wanted], alias: str) -> Rendered:
         """Return SQL that gives what the ONNX form gives.
