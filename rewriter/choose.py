@@ -89,6 +89,9 @@ def choose(
         refusal = "the statement is stored and must see later deployments"
     if forced is None and is_large(run) and not _is_worth(run, rows):
         refusal = refusal or "its SQL form is large for so few rows"
+    if forced is None and is_large(run) and run.fenced:
+        # PostgreSQL runs out of columns
+        refusal = refusal or "its SQL form is large, and so may be what its features are made of"
     if kept.is_view and forced != "inline":
         # another SQL form over the view would take this one into each of its places
         refusal = refusal or "whoever reads the view may compute with it"
