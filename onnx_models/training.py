@@ -22,6 +22,7 @@ from .errors import InvalidParameter, InvalidTrainingData
 from .families import ALGORITHMS, AUTO, Algorithm, ParameterValue, choose
 from .fitting import Options, Progress, Report, fit
 from .graph import Graph
+from .inline.building import FORM_KEY, small_form
 from .metrics import evaluate
 from .parity import Fitted, verify
 from .signature import METADATA_KEY, Binding, Feature, Signature, Target
@@ -182,7 +183,12 @@ def export(
         labels = tuple(range(len(target.classes)))
         binding = Binding("columns", names, "label", "probabilities", labels)
     signature = Signature(target.task, target_column, features, binding, target.classes)
-    model = graph.to_model(algorithm.name, {METADATA_KEY: json.dumps(signature.to_json())})
+    metadata = {METADATA_KEY: json.dumps(signature.to_json())}
+    form = algorithm.raw and small_form(fitted.preprocessing, algorithm.raw(fitted.estimator), signature)
+    if form:
+        # certified again by each database that imports the file
+        metadata[FORM_KEY] = json.dumps(form.to_json())
+    model = graph.to_model(algorithm.name, metadata)
     return signature, model.SerializeToString()
 
 

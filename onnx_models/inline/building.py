@@ -38,7 +38,10 @@ from .nodes import (
     nodes_of,
 )
 from .raw import NoForm, Raw, RawLinear, RawTree, RawTrees
+from .size import check_size
 
+#: metadata property in which an artifact of ours carries its form
+FORM_KEY = "pgpredict.inline"
 #: numbers below or above are no use: their products could be too small or too large for a float
 _SMALLEST, _LARGEST = 1e-150, 1e150
 #: types whose values are numbers, but never NaN
@@ -62,10 +65,20 @@ def build(preprocessing: Preprocessing, raw: Raw, signature: Signature) -> Inlin
     read = {column.feature for column in columns}
     if isinstance(body, Linear):
         read |= {lookup.feature for lookup in body.lookups}
-    inputs = tuple(_input(feature) for feature in signature.features if feature.name in read)
+    inputs = tuple(input_of(feature) for feature in signature.features if feature.name in read)
     names = tuple(item.name for item in inputs)
     form = InlineForm(names, inputs, tuple(columns), body, raw.link, raw.rule, signature.classes)
     return bounded(form, {})
+
+
+def small_form(preprocessing: Preprocessing, raw: Raw, signature: Signature) -> InlineForm | None:
+    """Return the form of a pipeline, if it has one that is worth writing out."""
+    try:
+        form = build(preprocessing, raw, signature)
+        check_size(form)
+    except NoForm:
+        return None
+    return form
 
 
 def unused(preprocessing: Preprocessing, raw: Raw | None) -> tuple[str, ...]:
@@ -93,7 +106,8 @@ def _trees(raw: Raw) -> RawTrees:
     return raw
 
 
-def _input(feature: Feature) -> Input:
+def input_of(feature: Feature) -> Input:
+    """Return what a form has to know of a feature."""
     is_text = feature.kind == "text"
     return Input(feature.name, is_text, feature.kind == "number" and feature.type not in _NEVER_NAN)
 

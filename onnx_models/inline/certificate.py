@@ -20,17 +20,10 @@ from onnx_models.scoring import Model, Scores
 from onnx_models.table import Columns, Texts, for_scoring, row_count, take
 
 from .form import InlineForm, Wanted
-from .nodes import Linear, Split, Trees, nodes_of
 from .raw import NoForm
 from .rows import certificate_rows
+from .size import check_size
 
-#: splits that a form may have, each counted once a score that it adds to: the text that PostgreSQL parses and
-#: plans each time is some 100 bytes a split
-MOST_SPLITS = 2_000
-#: comparisons in an ordinary row, beyond which ONNX Runtime is faster; a tree more is worth some to it
-_BASE_COMPARISONS, _COMPARISONS_OF_TREE = 100.0, 3.0
-#: terms of a weighted sum, counted once a score
-MOST_TERMS = 500
 #: largest difference of a number: absolute for probabilities, for values relative to what is usual of them
 TOLERANCE = 1e-9
 _CHUNK = 2_000
@@ -52,41 +45,6 @@ class Certificate:
 
     def __str__(self) -> str:
         return f"certified on {self.rows:,} rows"
-
-
-def check_size(form: InlineForm) -> None:
-    """Refuse forms that would be slower than the graph.
-
-    :raises NoForm: saying why
-    """
-    body = form.body
-    if isinstance(body, Linear):
-        terms = len(body.start) * (len(body.terms) + sum(1 + len(k.values) / 8 for k in body.lookups))
-        if terms > MOST_TERMS:
-            raise NoForm(f"its sums have {terms:,.0f} terms, {MOST_TERMS} are written out at the most")
-        return
-    splits, comparisons = size(body)
-    if splits > MOST_SPLITS:
-        raise NoForm(f"its trees have {splits:,} splits, {MOST_SPLITS:,} are written out at the most")
-    if comparisons > _BASE_COMPARISONS + _COMPARISONS_OF_TREE * len(body.trees):
-        raise NoForm(f"its {len(body.trees):,} trees are faster in ONNX Runtime")
-
-
-def size(body: Trees) -> tuple[int, float]:
-    """Return the splits that are written out, and how many comparisons an ordinary row needs."""
-    splits, comparisons = 0, 0.0
-    for tree in body.trees:
-        scores = 1
-        if len(body.start) > 1:
-            leaves = [node.values for node in nodes_of(tree) if not isinstance(node, Split)]
-            scores = max(1, sum(any(values) for values in zip(*leaves, strict=True)))
-        waiting: list[tuple[Any, float]] = [(tree, 1.0)]
-        while waiting:
-            node, share = waiting.pop()
-            if isinstance(node, Split):
-                splits, comparisons = splits + scores, comparisons + share * scores
-                waiting += [(node.low, share / 2), (node.high, share / 2)]
-    return splits, comparisons
 
 
 def certify(

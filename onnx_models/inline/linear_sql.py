@@ -27,6 +27,20 @@ def lookup_codes(body: Linear, inputs: Mapping[str, str], stages: Stages) -> dic
     return codes
 
 
+def distances(body: Linear, form: InlineForm, columns: Mapping[int, str], stages: Stages) -> dict[int, str]:
+    """Compute each limited distance from the center once a row, where there are several scores."""
+    if len(body.start) == 1:
+        return {}
+    level, found = stages.next_level, {}
+    for position, term in enumerate(body.terms):
+        value = columns[term.column]
+        if any(term.weights):
+            distance = _distance(term, value)
+            limited = distance if math.isinf(term.high) else _limited(term, form, value, distance)
+            found[position] = stages.add(limited, level)
+    return found
+
+
 def summands(
     body: Linear,
     score: int,
@@ -34,11 +48,19 @@ def summands(
     columns: Mapping[int, str],
     inputs: Mapping[str, str],
     codes: Mapping[int, str],
+    far: Mapping[int, str],
 ) -> Sequence[str]:
-    """Return what is added up to a score."""
+    """Return what is added up to a score.
+
+    :param codes: from :func:`lookup_codes`
+    :param far: from :func:`distances`
+    """
     pieces = [sql.number(body.start[score])]
-    for term in body.terms:
-        if term.weights[score] or term.missing[score]:
+    for position, term in enumerate(body.terms):
+        if position in far and term.weights[score]:
+            product = sql.op(far[position], "*", sql.bare(term.weights[score]))
+            pieces.append(f"COALESCE({product}, {sql.number(term.missing[score])})")
+        elif term.weights[score] or term.missing[score]:
             pieces.append(_term(term, score, form, columns[term.column]))
     for position, lookup in enumerate(body.lookups):
         if position in codes:
@@ -48,28 +70,52 @@ def summands(
     return pieces
 
 
-def _term(term: Term, score: int, form: InlineForm, value: str) -> str:
-    """Return a product; the first test finds it in nearly every row, the others are for the rest."""
-    weight, center, missing = term.weights[score], term.center, sql.number(term.missing[score])
+def _distance(term: Term, value: str) -> str:
+    return f"({sql.op(value, '-', sql.bare(term.center))})" if term.center else value
+
+
+def _there(term: Term, form: InlineForm, value: str) -> str:
+    return sql.is_no_nan(value) if _may_be_nan(term, form) else f"{value} IS NOT NULL"
+
+
+def _may_be_nan(term: Term, form: InlineForm) -> bool:
     feature = form.columns[term.column].feature
-    nan = next(item.nan for item in form.inputs if item.name == feature)
-    there = sql.is_no_nan(value) if nan else f"{value} IS NOT NULL"
+    return next(item.nan for item in form.inputs if item.name == feature)
+
+
+def _term(term: Term, score: int, form: InlineForm, value: str) -> str:
+    weight, missing = term.weights[score], sql.number(term.missing[score])
     if not weight:
-        return sql.case(there, sql.number(0.0), missing)
-    distance = f"({sql.op(value, '-', sql.bare(center))})" if center else value
-    product = sql.op(distance, "*", sql.bare(weight))
+        return sql.case(_there(term, form, value), sql.number(0.0), missing)
+    product = sql.op(_distance(term, value), "*", sql.bare(weight))
     if math.isinf(term.high):
         return f"COALESCE({product}, {missing})"
+    return _limited(term, form, value, product, weight, missing)
+
+
+def _limited(
+    term: Term, form: InlineForm, value: str, inside: str, weight: float = 1.0, missing: str | None = None
+) -> str:
+    """Return what a number is worth: the first test finds it in nearly every row, the others do in the rest.
+
+    :param inside: what it is within the limits
+    :param weight: of the limits' distances
+    :param missing: what it is where it is missing, by default NULL
+    """
     low, high = sql.bare(term.low), sql.bare(term.high)
     arms = [
-        (f"{sql.op(value, '>=', low)} AND {sql.op(value, '<=', high)}", product),
-        (sql.op(value, "<", low), sql.number((term.low - center) * weight)),
+        (f"{sql.op(value, '>=', low)} AND {sql.op(value, '<=', high)}", inside),
+        (sql.op(value, "<", low), sql.number((term.low - term.center) * weight)),
         # only NaN and NULL are left then
-        (f"{sql.op(value, '>', high)} AND {there}", sql.number((term.high - center) * weight)),
+        (
+            f"{sql.op(value, '>', high)} AND {_there(term, form, value)}",
+            sql.number((term.high - term.center) * weight),
+        ),
     ]
-    if not center and nan:
+    if not term.center and _may_be_nan(term, form):
         arms.insert(0, (sql.op(f"pg_catalog.abs({value})", "<", sql.bare(TINY)), sql.number(0.0)))
-    return f"CASE {' '.join(f'WHEN {condition} THEN {then}' for condition, then in arms)} ELSE {missing} END"
+    otherwise = f" ELSE {missing}" if missing is not None else ""
+    return f"CASE {' '.join(f'WHEN {condition} THEN {then}' for condition, then in arms)}{otherwise} END"
 
 
 def _by_text(lookup: Lookup, score: int, text: str) -> str:

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from onnx_models.artifact import parse
 from onnx_models.families import ALGORITHMS
 from onnx_models.scoring import Model
 
-from .building import build, unused
+from .building import FORM_KEY, build, input_of, unused
 from .certificate import certify
+from .codec import InvalidForm
 from .form import InlineForm
 from .raw import NoForm
+from .rows import made_up
 
 if TYPE_CHECKING:
     from onnx_models.training import Trained
 
-#: metadata property in which an artifact of ours carries its form, for the database that imports it
-METADATA_KEY = "pgpredict.inline"
-#: characters of it that are read
+#: characters of an artifact's form that are read
 _LONGEST = 8_000_000
+#: made-up rows that an imported model is tried on, beside those at the borders
+_MADE_UP = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,3 +75,35 @@ def make(connection: psycopg.Connection, trained: Trained, seed: int = 0) -> Mad
     except NoForm as error:
         return Made(None, without, f"no: {error}", time.monotonic() - started)
     return Made(form.to_json(), without, str(found), time.monotonic() - started)
+
+
+def make_imported(connection: psycopg.Connection, artifact: bytes) -> Made:
+    """Certify the form that an exported artifact of ours brings along, on rows that are made up.
+
+    Which features are unused only the fitted pipeline tells.
+    """
+    started = time.monotonic()
+    try:
+        form, model = _form_in(artifact)
+        rows = made_up(form, model.signature, _MADE_UP, seed=0)
+        found = certify(connection, form, model, rows)
+    except NoForm as error:
+        return Made(None, (), f"no: {error}", time.monotonic() - started)
+    return Made(form.to_json(), (), str(found), time.monotonic() - started)
+
+
+def _form_in(artifact: bytes) -> tuple[InlineForm, Model]:
+    entries = {entry.key: entry.value for entry in parse(artifact).metadata_props}
+    text = entries.get(FORM_KEY)
+    if text is None:
+        raise NoForm("the file has no SQL form")
+    model = Model.load(artifact)
+    try:
+        value = json.loads(text) if len(text) <= _LONGEST else None
+        form = InlineForm.from_json(value if isinstance(value, dict) else {})
+    except (ValueError, RecursionError, InvalidForm) as error:
+        raise NoForm("the file's SQL form cannot be read") from error
+    wanted = tuple(input_of(item) for item in model.signature.features if item.name in form.features)
+    if form.inputs != wanted:
+        raise NoForm("the file's SQL form is about other features")
+    return form, model

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from . import sql
 from .form import InlineForm, Rendered, Wanted
 from .leaves import answers, is_one_tree, mapped
-from .linear_sql import lookup_codes, summands
+from .linear_sql import distances, lookup_codes, summands
 from .nodes import Category, Leaf, Linear, Number, Part, Trees
 from .staging import Stages, parts
 from .tree_sql import TreeWriter, text_tests
@@ -28,7 +28,11 @@ class _Writer:
         self.stages = Stages(alias)
         self.known = {item.name: item for item in form.inputs}
         self._columns = self._write_columns()
-        self._codes = lookup_codes(form.body, inputs, self.stages) if isinstance(form.body, Linear) else {}
+        self._codes: dict[int, str] = {}
+        self._far: dict[int, str] = {}
+        if isinstance(form.body, Linear):
+            self._far = distances(form.body, form, self._columns, self.stages)
+            self._codes = lookup_codes(form.body, inputs, self.stages)
         self._scores: dict[int, str] = {}
 
     def _write_columns(self) -> dict[int, str]:
@@ -57,7 +61,9 @@ class _Writer:
         if position not in self._scores:
             body = self.form.body
             if isinstance(body, Linear):
-                pieces = summands(body, position, self.form, self._columns, self.inputs, self._codes)
+                pieces = summands(
+                    body, position, self.form, self._columns, self.inputs, self._codes, self._far
+                )
                 self._scores[position] = sql.total(pieces)
             else:
                 self._scores[position] = self._sum_of_trees(body, position)

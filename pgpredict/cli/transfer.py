@@ -68,6 +68,7 @@ def import_model(
     from onnx_models import storing
     from onnx_models.importing import Given
     from onnx_models.importing import import_model as read_model
+    from onnx_models.inline.making import make_imported
 
     given = Given(
         tuple(map(_name_and_type, feature)),
@@ -80,7 +81,13 @@ def import_model(
     with connect_installed(dsn) as connection:
         storing.check_can_store(connection, name)
         signature, artifact, rows = read_model(_read(file), given)
-        info = {"algorithm": "imported", "parity": {"sample_rows": rows}, "training": {"file": file.name}}
+        made = make_imported(connection, artifact)
+        info = {
+            "algorithm": "imported",
+            "parity": {"sample_rows": rows, "inline": made.text},
+            "training": {"file": file.name},
+            **made.info,
+        }
         version = storing.register(connection, name, signature, artifact, info)
         if not no_deploy:
             storing.deploy(connection, name, version)
@@ -94,6 +101,7 @@ def import_model(
         f"tried on {rows} sample rows" + (", not deployed" if no_deploy else ", deployed"),
         highlight=False,
     )
+    console.print(f"inline SQL: {escape(made.text)}", highlight=False, soft_wrap=True)
     document = signature.to_json()
     console.print(features_table(document["features"], signature.on_missing))
     console.print(select_it(name, document), markup=False, highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterator
 from typing import get_args
@@ -13,11 +14,13 @@ import pytest
 from psycopg import sql
 
 from onnx_models import storing
+from onnx_models.artifact import parse
 from onnx_models.families import ALGORITHMS
 from onnx_models.inline import InlineForm, Wanted, bounded, condition, regions, threshold
+from onnx_models.inline.building import FORM_KEY
 from onnx_models.inline.certificate import certify
 from onnx_models.inline.leaves import mapped
-from onnx_models.inline.making import form_of, make
+from onnx_models.inline.making import form_of, make, make_imported
 from onnx_models.inline.nodes import Leaf, Linear, Node, Trees
 from onnx_models.inline.raw import NoForm
 from onnx_models.inline.regions import Comparison
@@ -30,7 +33,7 @@ from onnx_models.training import Options, Trained, train_table
 from tests.fix_models import Task, mixed_table
 from tests.fix_server import Database
 
-SMALL = {"n_estimators": 5, "max_iter": 5}
+SMALL = {"n_estimators": 5, "max_iter": 5, "max_leaf_nodes": 6}
 #: an operator of the same name in a schema before pg_catalog
 EVIL = """
     CREATE SCHEMA evil;
@@ -315,3 +318,36 @@ def test_a_connection_without_anything_is_left_alone(database: Database) -> None
 def test_a_constant_needs_no_features() -> None:
     form = InlineForm((), (), (), Trees((Leaf((2.5,)),), (0.0,)), "identity")
     assert form.render({}, [Wanted("value")], "s").outputs == ("'2.5'::double precision",)
+
+
+def test_what_a_file_brings_along_is_not_trusted(database: Database) -> None:
+    """The form of an artifact is certified, whoever wrote it, and must be about the signature's features."""
+    trained = train_table(plain_table(), Options(algorithm="decision_tree"))
+    value = form_of(trained).to_json()
+    with database.connect() as connection:
+        assert make_imported(connection, with_form(trained, json.dumps(value))).inline == value
+        wrong = json.loads(json.dumps(value))
+        wrong["body"]["trees"][0]["at"] += 0.25
+        never_nan = json.loads(json.dumps(value))
+        never_nan["inputs"][0]["nan"] = False
+        deep = "[" * 100_000
+        for text, reason in [
+            (json.dumps(wrong), "differs from ONNX Runtime"),
+            (json.dumps(never_nan), "other features"),
+            (deep, "cannot be read"),
+            ("null", "cannot be read"),
+            ('{"format": 1}', "cannot be read"),
+            (None, "has no SQL form"),
+        ]:
+            made = make_imported(connection, with_form(trained, text))
+            assert made.inline is None
+            assert reason in made.text
+
+
+def with_form(trained: Trained, text: str | None) -> bytes:
+    proto = parse(trained.artifact)
+    kept = [(entry.key, entry.value) for entry in proto.metadata_props if entry.key != FORM_KEY]
+    del proto.metadata_props[:]
+    for key, value in [*kept, *([] if text is None else [(FORM_KEY, text)])]:
+        proto.metadata_props.add(key=key, value=value)
+    return bytes(proto.SerializeToString())

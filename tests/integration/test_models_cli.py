@@ -158,6 +158,12 @@ def test_an_exported_model_comes_back_by_import(customers: Database, tmp_path: P
     imported = json.loads(succeed(customers, "import", "copy", str(file), "--json"))
     original = json.loads(succeed(customers, "show", "churn", "--json"))
     assert imported["signature"] == original["signature"]
+    # the file brings its SQL form along, which this database certifies for itself
+    with customers.connect() as connection:
+        forms = connection.execute("SELECT inline FROM ml.versions ORDER BY model, version").fetchall()
+    assert len(forms) == 2
+    assert forms[0][0] is not None
+    assert forms[0] == forms[1]
 
 
 def test_import_of_a_network(customers: Database, tmp_path: Path) -> None:
