@@ -103,6 +103,8 @@ def _parse(tokens: Sequence[Token], first: int) -> Dml:
         if tokens[index].depth == depth and is_word(
             tokens, index, "set", "from", "using", "where", "returning", "on", "when"
         ):
+            if is_word(tokens, index, "from") and is_word(tokens, index - 1, "distinct"):
+                continue
             words.setdefault(tokens[index].text, index)
             if tokens[index].text == "on" and is_word(tokens, index + 1, "conflict"):
                 dml.conflict = index
