@@ -179,7 +179,8 @@ def check_type(type_: str, feature: Feature, position: int) -> None:
     """
     base = base_type(type_)
     accepted = _ACCEPTED.get(feature.kind)
-    if accepted is None or base in accepted or base == feature.type or base not in _KNOWN:
+    is_known = base in _KNOWN or base.endswith("[]")
+    if accepted is None or base in accepted or base == feature.type or not is_known:
         return
     raise WrongType(
         f"feature {feature.name!r} is of type {feature.type}, but the column is of type {type_}",

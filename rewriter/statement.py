@@ -251,7 +251,25 @@ class _Statement(Beside):
             return None
         if container.clause_of(call.first) in _IN_PLACE or self.scopes.in_recursion(container):
             return None
-        return container
+        return None if self._is_constant(call) else container
+
+    def _is_constant(self, call: Call) -> bool:
+        """Tell whether features are the same for all rows of a SELECT, so that the form is answered once."""
+        if call.items is None or any(item.feature is None for item in call.items):
+            return False
+        clause = self.scopes.of(call).clause
+        aliases = {source.alias for source in clause.sources}
+        names = {column.name for column in clause.star} | aliases
+        for item in call.items:
+            tokens = self.tokens_in(item.span)
+            for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+                if token.text == "(":
+                    return False
+                if not token.is_name or (before is not None and before.text == "."):
+                    continue
+                if token.text in (aliases if after is not None and after.text == "." else names):
+                    return False
+        return True
 
     def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
         """Answer the forms of an UPDATE or DELETE of many rows in batches."""
