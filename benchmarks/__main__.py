@@ -21,7 +21,7 @@ from pgpredict.server.local import up
 
 from . import batch, memory, planning, rewriting, single, suite
 from .flights import flights
-from .report import DOCUMENT, Finding, console, markdown, setting, show, write
+from .report import DOCUMENT, Finding, console, markdown, occasion, setting, show, write
 from .workspace import deployed, rewritten, workspace
 
 PARTS = ("batch", "single", "memory", "suite", "planning", "rewriting")
@@ -49,7 +49,12 @@ Tables = dict[str, list[Finding]]
     "--runs", type=click.IntRange(1), default=3, show_default=True, help="Counted runs of each way."
 )
 @click.option("--only", metavar="PART,...", help=f"Some of: {', '.join(PARTS)}.")
-@click.option("--write", "into_docs", is_flag=True, help="Put the results into docs/benchmarks.md.")
+@click.option(
+    "--write",
+    "into_docs",
+    is_flag=True,
+    help="Put the results into docs/benchmarks.md, those of other parts stay.",
+)
 @click.option("--keep", is_flag=True, help="Leave the schemas and models in the database.")
 @click.option(
     "--dsn", metavar="CONNINFO", help="The database; by default the local server, which is started."
@@ -69,20 +74,24 @@ def bench(
             dsn = up(Home.default(), say).cluster.dsn()
         with connect(dsn, autocommit=True) as connection:
             found: Tables = {}
-            if tables := [part for part in parts if part in _TABLES]:
+            when: dict[str, str] = {}
+            if ours := [part for part in parts if part in _TABLES]:
                 with workspace(connection, rows, say, keep=keep):
-                    for part in tables:
-                        found |= measure(part, connection, dsn, socket, rows, runs, say)
-            if others := [part for part in parts if part in _FLIGHTS]:
+                    for part in ours:
+                        measured = measure(part, connection, dsn, socket, rows, runs, say)
+                        found, when = found | measured, when | dict.fromkeys(measured, occasion())
+            if theirs := [part for part in parts if part in _FLIGHTS]:
                 with flights(connection, say, keep=keep):
-                    for part in others:
-                        found |= measure_flights(part, connection, runs, say)
+                    for part in theirs:
+                        measured = measure_flights(part, connection, runs, say)
+                        found, when = found | measured, when | dict.fromkeys(measured, occasion())
             where = setting(connection, rows, runs)
     for title, findings in found.items():
         show(title, findings)
     console.print(where, highlight=False)
     if into_docs:
-        write(DOCUMENT, "\n".join([where, *(markdown(title, findings) for title, findings in found.items())]))
+        tables = {title: markdown(title, findings, when[title]) for title, findings in found.items()}
+        write(DOCUMENT, where, tables)
 
 
 def chosen(only: str | None) -> list[str]:
@@ -128,7 +137,7 @@ def measure_flights(part: str, connection: psycopg.Connection[Any], runs: int, s
     if part == "suite":
         findings = []
         for statement in suite.statements():
-            say(f"by hand and with PREDICT: {statement.title}")
+            say(f"{statement.name}, by hand and with PREDICT")
             findings.append(suite.measure(connection, statement, runs))
         return {"Statements on the flights, against what one would write by hand": findings}
     if part == "planning":

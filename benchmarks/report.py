@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,12 @@ def interleaved(functions: Sequence[Callable[[], Any]], runs: int) -> list[float
     return [statistics.median(measured) for measured in seconds]
 
 
+def occasion() -> str:
+    """Return the day and how busy the machine is, as a line of Markdown."""
+    load = os.getloadavg()[0]
+    return f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, load average {load:.1f}"
+
+
 def setting(connection: psycopg.Connection[Any], rows: int, runs: int) -> str:
     """Describe what was measured on, as lines of Markdown.
 
@@ -84,12 +90,11 @@ def setting(connection: psycopg.Connection[Any], rows: int, runs: int) -> str:
         "SELECT extversion FROM pg_extension WHERE extname = 'multicorn'"
     ).fetchone()
     memory = psutil.virtual_memory().total / (1 << 30)
-    today = datetime.datetime.now(datetime.UTC)
     server = str(connection.info.parameter_status("server_version")).split()[0]
     return (
-        f"{today:%Y-%m-%d}; {rows:,} rows, medians of {runs} interleaved runs.\n\n"
+        f"{rows:,} rows, medians of {runs} interleaved runs.\n\n"
         f"- {os.cpu_count()} cores ({processor()}), {memory:.0f} GB, "
-        f"{platform.system()} {platform.machine()}; load average {os.getloadavg()[0]:.1f} at the end\n"
+        f"{platform.system()} {platform.machine()}\n"
         f"- PostgreSQL {server}, Multicorn {extension[0] if extension else '?'}, "
         f"ONNX Runtime {onnxruntime.__version__}, psycopg {psycopg.__version__}, "
         f"Python {platform.python_version()}\n"
@@ -120,11 +125,15 @@ def show(title: str, findings: Iterable[Finding]) -> None:
     console.print(table)
 
 
-def markdown(title: str, findings: Iterable[Finding]) -> str:
-    """Return findings as a Markdown table under a heading."""
+def markdown(title: str, findings: Iterable[Finding], when: str = "") -> str:
+    """Return findings as a Markdown table under a heading.
+
+    :param when: when and on what they were measured
+    """
     lines = [
         f"### {title}",
         "",
+        *([when, ""] if when else []),
         "| what | ours | alternative | ratio | goal | |",
         "|---|---|---|---|---|---|",
     ]
@@ -136,13 +145,18 @@ def markdown(title: str, findings: Iterable[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(document: Path, text: str) -> None:
-    """Put a text between the markers of a document.
+def write(document: Path, where: str, tables: Mapping[str, str]) -> None:
+    """Put tables between the markers of a document; those that were not measured now stay as they were.
 
+    :param where: what was measured on
+    :param tables: by title, with their headings
     :raises ValueError: if the document has no markers
     """
     before, begin, rest = document.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{str(document)!r} lacks the markers {BEGIN!r} and {END!r}")
+    parts = [f"### {part}" for part in old.strip().split("### ")[1:]]
+    kept = {part.partition("\n")[0].removeprefix("### "): part for part in parts}
+    text = "\n".join([where, *(f"{table.strip()}\n" for table in ({**kept, **tables}).values())])
     document.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}")

@@ -97,11 +97,14 @@ def test_ways_that_differ_are_not_compared(database: Database) -> None:
 
 def test_results_go_between_the_markers(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
-    document.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    old = "old\n\n### Other\n\nkept\n\n### Title\n\ngone"
+    document.write_text(f"before\n{report.BEGIN}\n{old}\n{report.END}\nafter\n")
     findings = [report.Finding("what", "1 s", "3 s", 3.0, "times as fast", "≥ 2", True)]
-    report.write(document, report.markdown("Title", findings))
+    report.write(document, "where\n", {"Title": report.markdown("Title", findings, "today")})
     text = document.read_text()
     assert "old" not in text
+    assert "gone" not in text
+    assert "where\n\n### Other\n\nkept\n\n### Title\n\ntoday\n\n| what" in text
     assert "| what | 1 s | 3 s | 3.00 times as fast | ≥ 2 | met |" in text
     assert re.fullmatch(r"before\n<!--.*-->\nafter\n", text, re.DOTALL)
 
