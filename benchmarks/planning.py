@@ -52,6 +52,12 @@ CHOICES = (
         "PROBABILITY(bench_late FOR 'yes') AS risk FROM scores",
     ),
     Choice(
+        "drop_unread",
+        "a prediction in a subquery that nobody reads",
+        "SELECT carrier, count(*) FROM (SELECT carrier, PREDICT(bench_late) AS late FROM scores) s "
+        "GROUP BY carrier",
+    ),
+    Choice(
         "prune_features",
         "a tree that looks at few of 24 features, which come from four tables",
         "SELECT id, PREDICT(bench_tree) AS minutes FROM departures WHERE day >= '2013-12-01'",
