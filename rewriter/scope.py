@@ -30,6 +30,7 @@ _CLAUSES: dict[str, str | None] = {
     "for": None,
 }
 _OF_THE_SET = ("order", "limit", "offset", "fetch", "for")
+_ENDS = frozenset((*_SET_OPERATIONS, *_OF_THE_SET, "returning", "on", "with"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +139,8 @@ def _ends(tokens: Sequence[Token], index: int, block: Block) -> bool:
     token = tokens[index]
     if token.text == ";":
         return True
-    if not is_word(tokens, index, *_SET_OPERATIONS, *_OF_THE_SET, "returning", "on", "with"):
+    # most words are none of these: told before anything dearer is asked
+    if token.text not in _ENDS or not is_word(tokens, index, *_ENDS):
         return False
     if token.text in _SET_OPERATIONS or token.text == "returning":
         return True
@@ -166,7 +168,7 @@ def _clauses(tokens: Sequence[Token], block: Block) -> dict[str, Clause]:
     reached = -1
     for index in range(block.first + 1, block.end):
         token = tokens[index]
-        if token.depth != block.depth or not is_word(tokens, index, *_CLAUSES):
+        if token.depth != block.depth or token.text not in _CLAUSES or not is_word(tokens, index, *_CLAUSES):
             continue
         rank = order.index(token.text)
         # LIMIT and OFFSET come in any order, FOR may come before them

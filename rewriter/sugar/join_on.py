@@ -19,6 +19,7 @@ from rewriter.splice import Piece, Span, Splicer, Text
 
 #: what makes a join another one than an inner one with a condition
 _OTHER_JOINS = ("left", "right", "full", "outer", "cross", "natural")
+_BEGINNINGS = frozenset(("on", "select", "join", "where", "having", "set", "values"))
 
 
 def join_on(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
@@ -26,10 +27,11 @@ def join_on(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
     if not any(token.text == "join" for token in tokens):
         return None
     calls = find_calls(tokens)
-    if not calls:
+    behind_on = [call for call in calls if _follows_on(tokens, call.first)]
+    if not behind_on:
         return None
     blocks = find_blocks(tokens)
-    for call in calls:
+    for call in behind_on:
         block = innermost(blocks, call.first)
         if block is None or block.clause_of(call.first) != "from" or "for" in block.clauses:
             continue
@@ -38,6 +40,17 @@ def join_on(sql: str, tokens: Sequence[Token], catalog: Catalog) -> Text | None:
             inside = [other.span for other in calls if on < other.first]
             return _moved(sql, tokens, block, on, inside)
     return None
+
+
+def _follows_on(tokens: Sequence[Token], index: int) -> bool:
+    """Tell whether ON is the last word before a token, at its depth or less, that begins anything."""
+    depth = tokens[index].depth
+    for at in range(index - 1, -1, -1):
+        token = tokens[at]
+        depth = min(depth, token.depth)
+        if token.depth == depth and token.text in _BEGINNINGS and is_word(tokens, at, *_BEGINNINGS):
+            return token.text == "on"
+    return False
 
 
 def _last_on(tokens: Sequence[Token], block: Block) -> int | None:
