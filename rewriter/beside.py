@@ -82,6 +82,7 @@ class Beside(InPlace):
         names = [input_.column for inputs in self.inputs.values() for input_ in inputs]
         plan.bound = frozenset(name[1] for name in names if name is not None)
         plan.ctes = self.scopes.ctes
+        plan.texts_are_bytes = self.catalog.texts_are_bytes
         where = block.clauses.get("where")
         if where is not None:
             plan.outer = [plan.span(where.start, where.end)]

@@ -87,6 +87,10 @@ class Catalog(Protocol):
         """
         ...
 
+    def texts_are_bytes(self) -> bool:
+        """Tell whether texts that are equal are so byte by byte, whatever their collation."""
+        ...
+
     def model_names(self) -> Sequence[str]:
         """Return the names of all models that the caller may use, for hints."""
         ...

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
+from onnx_models.inline import InlineForm
 from onnx_models.signature import Feature
 
 from .catalog import ModelInfo
@@ -63,6 +64,8 @@ class Run:
     :ivar reason: why so, in a few words
     :ivar pruned: features that are not read, because they have no influence
     :ivar fenced: whether an SQL form must compute its features once, not in each place that looks at them
+    :ivar form: the SQL form that gives the same for the rows at hand; None is the model's own
+    :ivar shrunk: what that has left of it, in a few words
     """
 
     model: ModelInfo
@@ -73,6 +76,8 @@ class Run:
     reason: str = ""
     pruned: tuple[str, ...] = ()
     fenced: bool = False
+    form: InlineForm | None = None
+    shrunk: str = ""
 
     def key(self, sql: str) -> tuple[str, ...]:
         """Return what tells runs apart: the model, its version, and each input as text."""
@@ -106,6 +111,22 @@ def join_equal(runs: Sequence[Run], sql: str) -> list[Run]:
     return list(distinct.values())
 
 
+@dataclasses.dataclass(frozen=True)
+class Derived:
+    """A filter on the data that a filter on a prediction implies.
+
+    :ivar at: offset behind that filter, where it is put
+    """
+
+    run: Run
+    at: int
+    text: str
+
+
+def _unknown() -> bool:
+    return False
+
+
 @dataclasses.dataclass
 class Plan:
     """A block that predicts. The rules change it; every state of it gives the same rows.
@@ -122,6 +143,8 @@ class Plan:
     :ivar bound: names of all columns that some form of the statement takes a feature from by name
     :ivar ctes: the statement's
     :ivar unread: forms whose answer nobody reads
+    :ivar derived: filters on the data beside those on predictions
+    :ivar texts_are_bytes: asks whether texts that are equal are so byte by byte
     :ivar notes: what the rules did
     :ivar rows: how many rows are predicted, as far as that was asked for and could be told
     """
@@ -141,6 +164,8 @@ class Plan:
     bound: frozenset[str] = frozenset()
     ctes: Sequence[Cte] = ()
     unread: list[Call] = dataclasses.field(default_factory=list)
+    derived: list[Derived] = dataclasses.field(default_factory=list)
+    texts_are_bytes: Callable[[], bool] = dataclasses.field(default=_unknown, compare=False, repr=False)
     notes: list[Note] = dataclasses.field(default_factory=list)
     rows: float | None = None
     single: list[Run] = dataclasses.field(default_factory=list)
@@ -153,6 +178,10 @@ class Plan:
         if not self.sql[behind:until].strip():
             return Span(self.tokens[start].start, behind)
         return Span(self.tokens[start].start, self.tokens[start].start + len(text.rstrip(" ")))
+
+    def close(self) -> None:
+        """Let go of the catalog: a statement may be kept for longer."""
+        self.texts_are_bytes = _unknown
 
     def text(self, span: Span) -> str:
         """Return a part of the statement on one line."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,8 +70,8 @@ def _of_run(facts: dict[str, Any]) -> list[str]:
         line("before", " AND ".join(map(_short, facts["Conditions Before Inference"])))
     if facts["Order and Limit Before Inference"]:
         line("limited", facts["Order and Limit Before Inference"])
-    for note in facts["Notes"]:
-        line("", note)
+    if facts["Shrunk"]:
+        line("shrunk", f"to {facts['Shrunk']}, by filters on features")
     if facts["Estimated Rows"] is not None:
         rows, batches = facts["Estimated Rows"], facts["Estimated Batches"]
         text = f"{rows:,} estimated"
@@ -105,12 +106,14 @@ def _facts(report: Report, run: Run) -> dict[str, Any]:
         "Features Not Read": [
             input_.feature.name for input_ in run.inputs if input_.feature.name not in names
         ],
-        "Filters Derived": [],
+        "Filters Derived": []
+        if plan is None
+        else [_plain(item.text) for item in plan.derived if item.run is run],
         "Conditions Before Inference": [] if plan is None else [plan.text(span) for span in plan.inner],
         "Order and Limit Before Inference": None
         if plan is None or not plan.limited
         else " ".join(plan.text(plan.span(clause.word, clause.end)) for clause in plan.limited),
-        "Notes": [],
+        "Shrunk": run.shrunk or None,
         "Estimated Rows": None if rows is None else round(rows),
         "Estimated Batches": max(math.ceil(rows / CHUNK_ROWS), 1) if is_batch and rows is not None else None,
     }
@@ -143,6 +146,11 @@ def _by_source(features: dict[str, str]) -> list[str]:
             others.append(f"{name} = {_short(source)}")
     named = [", ".join(names) + (f" of {alias}" if alias else "") for alias, names in sources.items()]
     return [*named, *others]
+
+
+def _plain(text: str) -> str:
+    """Return SQL of ours as a person would write it."""
+    return re.sub(r"OPERATOR\(pg_catalog\.([<>=]+)\)|::pg_catalog\.\w+", lambda match: match[1] or "", text)
 
 
 def _short(text: str) -> str:

@@ -116,6 +116,7 @@ class _Answering:
         self.model_names = catalog.model_names
         self.has_function = catalog.has_function
         self.settings = catalog.settings
+        self.texts_are_bytes = catalog.texts_are_bytes
         self.primary_key = catalog.primary_key
 
     def describe(self, sql: str) -> Sequence[Column]:
@@ -180,6 +181,8 @@ class _Statement(Beside):
             self._modify(dml, held)
         text = self.splicer.render([Span(0, len(self.sql))])
         models = tuple(self.models.values())
+        for plan in self.plans:
+            plan.close()
         return Rewritten(
             text.sql,
             changed=True,

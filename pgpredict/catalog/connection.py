@@ -75,6 +75,10 @@ class ConnectionCatalog:
         """Return what the session had set for the rewriter when it was asked for a model last."""
         return self._settings
 
+    def texts_are_bytes(self) -> bool:
+        """Tell whether texts that are equal are so byte by byte, whatever their collation."""
+        return bool(self._rows(queries.TEXTS_ARE_BYTES, ())[0][0])
+
     def model_names(self) -> Sequence[str]:
         """Return the names of all models that the caller may use."""
         return [row[0] for row in self._rows(queries.MODEL_NAMES, ())]

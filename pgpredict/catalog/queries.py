@@ -26,6 +26,9 @@ FROM ml.models AS m LEFT JOIN ml.versions AS v
     ON v.model OPERATOR(pg_catalog.=) m.name AND v.version OPERATOR(pg_catalog.=) %(version)s::pg_catalog.int8
 WHERE m.name OPERATOR(pg_catalog.=) %(name)s
 """
+TEXTS_ARE_BYTES = (
+    "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_collation AS c WHERE NOT c.collisdeterministic)"
+)
 MODEL_NAMES = "SELECT m.name FROM ml.models AS m ORDER BY m.name"
 FUNCTION = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc

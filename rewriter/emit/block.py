@@ -44,6 +44,8 @@ class _Emitter:
         else:
             self._emit_locals()
         self._replace_calls()
+        for derived in self.plan.derived:
+            self.splicer.replace(Span(derived.at, derived.at), [f" AND {derived.text}"])
 
     def _write_out(self, run: Run, number: int) -> None:
         steps = inline_steps(run, number, self.p, self.sql)

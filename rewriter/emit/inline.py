@@ -50,7 +50,7 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
 
     :param number: tells the runs of a block apart
     """
-    form = run.model.inline
+    form = run.form or run.model.inline
     if form is None:
         raise AssertionError(run.model.name)
     inputs = [
@@ -64,7 +64,7 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
         listed += [", " if listed else "", *converted(input_), f" AS {column}"]
     fence = " OFFSET 0" if run.fenced else ""
     laterals = [["(SELECT ", *listed, f"{fence}) AS {alias}"]] if inputs else []
-    wanted = [_wanted(output.call, run, sql) for output in run.outputs]
+    wanted = [wanted_of(output.call, run, sql) for output in run.outputs]
     rendered = form.render({name: columns[name] for name in form.features}, wanted, f"{p}s{number}_")
     laterals += [[stage.sql] for stage in rendered.stages]
     outputs = [
@@ -86,7 +86,8 @@ def inline_expression(call: Call, run: Run, p: str, sql: str) -> list[Piece]:
     return [*pieces, ")"]
 
 
-def _wanted(call: Call, run: Run, sql: str) -> Wanted:
+def wanted_of(call: Call, run: Run, sql: str) -> Wanted:
+    """Return what a form wants of the model's SQL form."""
     if call.kind == "probability":
         return Wanted("probability", None if call.label is None else class_of(call, run.model, sql))
     return Wanted("label" if run.model.signature.classes else "value")

@@ -6,10 +6,12 @@ from typing import Protocol
 
 from rewriter.plan import Plan
 
+from .derive_filter import derive_filter
 from .drop_unread import drop_unread
 from .filter_first import filter_first
 from .limit_first import limit_first
 from .prune_features import prune_features
+from .prune_tree import prune_tree
 from .share_runs import share_runs
 
 __all__ = ["EARLY", "LATE", "RULES", "Rule"]
@@ -28,5 +30,5 @@ class Rule(Protocol):
 #: Before each run has its way: what is not needed needs no way.
 EARLY: tuple[Rule, ...] = (drop_unread, prune_features)
 #: After that. The order matters: a LIMIT can only go before inference once no filter is left behind it.
-LATE: tuple[Rule, ...] = (filter_first, limit_first, share_runs)
+LATE: tuple[Rule, ...] = (share_runs, filter_first, prune_tree, derive_filter, limit_first)
 RULES: tuple[Rule, ...] = (*EARLY, *LATE)

@@ -52,6 +52,9 @@ class StaticCatalog:
     def settings(self) -> Mapping[str, str]:
         return {}
 
+    def texts_are_bytes(self) -> bool:
+        return True
+
     def model_names(self) -> Sequence[str]:
         return ["late", "delay"]
 
