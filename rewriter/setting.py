@@ -42,7 +42,7 @@ def resolve(setting: Setting, session: Mapping[str, str], rules: Collection[str]
     way = setting.way or _way(session.get(WAY, ""))
     if setting.without is not None:
         unknown(setting.without, rules, "the argument")
-        return Setting(way, setting.without)
+        return Setting(way, frozenset(rules) if "all" in setting.without else setting.without)
     listed = session.get(RULES_OFF, "").replace(",", " ").split()
     unknown(listed, rules, RULES_OFF)
     return Setting(way, frozenset(rules if "all" in listed else listed))

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO, get_args
 
 import psycopg
 import rich_click as click
@@ -21,8 +21,9 @@ from rich.text import Text
 from pgpredict.catalog import ConnectionCatalog
 from pgpredict.connection import connect
 from pgpredict.errors import InvalidInput, PgpredictError
-from rewriter import RewriteError, Rewritten, split
+from rewriter import RULES, RewriteError, Rewritten, Setting, split
 from rewriter import rewrite as rewrite_statement
+from rewriter.plan import Way
 
 from .console import make_console
 from .examples import examples
@@ -42,6 +43,18 @@ file_option = click.option(
 )
 dsn_option = click.option(
     "--dsn", help="Where to connect; by default $PGPREDICT_DSN, PG*, or the local server."
+)
+way_option = click.option(
+    "--way",
+    type=click.Choice(["auto", *get_args(Way)]),
+    help="Take this way wherever it can be; by default as the session's pgpredict.way says, else auto.",
+)
+without_option = click.option(
+    "--without",
+    metavar="RULE",
+    multiple=True,
+    type=click.Choice([*(rule.__name__ for rule in RULES), "all"]),
+    help="Switch a rule off: " + ", ".join(rule.__name__ for rule in RULES) + "; or all.",
 )
 
 
@@ -79,16 +92,25 @@ def pointer(statement: str, position: int | None) -> str:
 )
 @statement_argument
 @file_option
+@way_option
+@without_option
 @dsn_option
-def rewrite(statement: str | None, file: str | None, dsn: str | None) -> None:
+def rewrite(
+    statement: str | None,
+    file: str | None,
+    way: Way | Literal["auto"] | None,
+    without: Sequence[str],
+    dsn: str | None,
+) -> None:
     """Print the SQL that PostgreSQL is given for a statement with PREDICT.
 
     Nothing is run. A statement without PREDICT is printed as it is.
     """
-    text = statement_text(statement, file)
+    text, setting = statement_text(statement, file), _setting(way, without)
     with connect(dsn, autocommit=True) as connection:
         catalog = ConnectionCatalog(connection)
-        rewritten = "".join(_rewritten(text, start, part, catalog).sql for start, part in split(text))
+        parts = [_rewritten(text, start, part, catalog, setting) for start, part in split(text)]
+    rewritten = "".join(part.sql for part in parts)
     if console.is_terminal:
         console.print(
             Syntax(rewritten.rstrip("\n"), "postgresql", word_wrap=True, background_color="default")
@@ -114,6 +136,8 @@ def rewrite(statement: str | None, file: str | None, dsn: str | None) -> None:
     show_default=True,
     help="Rows shown of a table.",
 )
+@way_option
+@without_option
 @dsn_option
 def query(
     statement: str | None,
@@ -121,6 +145,8 @@ def query(
     as_csv: bool,
     as_json: bool,
     limit_display: int,
+    way: Way | Literal["auto"] | None,
+    without: Sequence[str],
     dsn: str | None,
 ) -> None:
     """Run SQL with PREDICT and print its rows.
@@ -129,12 +155,12 @@ def query(
     """
     if as_csv and as_json:
         raise InvalidInput("--csv and --json exclude each other")
-    text = statement_text(statement, file)
+    text, setting = statement_text(statement, file), _setting(way, without)
     with connect(dsn, autocommit=True) as connection:
         catalog = ConnectionCatalog(connection)
         for start, part in split(text):
             started = time.perf_counter()
-            rewritten = _rewritten(text, start, part, catalog)
+            rewritten = _rewritten(text, start, part, catalog, setting)
             with connection.cursor() as cursor:
                 _execute(cursor, rewritten, text, start)
                 seconds = time.perf_counter() - started
@@ -161,9 +187,13 @@ def statement_text(statement: str | None, file: str | None) -> str:
         raise InvalidInput(f"cannot read {file!r}: {error}") from error
 
 
-def _rewritten(text: str, start: int, part: str, catalog: ConnectionCatalog) -> Rewritten:
+def _setting(way: Way | Literal["auto"] | None, without: Sequence[str]) -> Setting:
+    return Setting(way, frozenset(without) if without else None)
+
+
+def _rewritten(text: str, start: int, part: str, catalog: ConnectionCatalog, setting: Setting) -> Rewritten:
     try:
-        return rewrite_statement(part, catalog)
+        return rewrite_statement(part, catalog, setting=setting)
     except RewriteError as error:
         position = None if error.position is None else start + error.position
         raise StatementError(error.message, error.hint, error.sqlstate, text, position) from error
