@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from .choose import choose, is_large, is_single, rows_by_text
+from .choose import choose, is_large, is_single, limited, rows_by_text
 from .conjuncts import conjunct_spans
-from .emit import emit
+from .emit import emit, is_fenced
 from .errors import Aggregated, InvalidSource, NotSupported
 from .forms import Call
 from .in_place import InPlace
 from .plan import Plan, Run, join_equal
 from .rules import EARLY, Rule
+from .rules.limit_first import limit_first
 from .scope import Block
 from .sources import FromClause
 from .splice import Span, Splicer
@@ -42,10 +43,14 @@ class Beside(InPlace):
             del self.inputs[call.first]
         if self.explains or (self.setting.forced is None and any(map(is_large, plan.runs))):
             plan.rows = self._rows(plan)
-        single = is_single(plan)
+        single, few = is_single(plan), limit_first in self.rules and bool(limited(plan).limited)
         for run in plan.runs:
             choose(run, self.sql, self.setting, self.stored, block=True, single=single, rows=plan.rows)
-        plan.single = [run for run in plan.runs if run.way == "row"]
+            if few and run.way == "inline" and is_fenced(run, self.prefix, self.sql):
+                # in the select list PostgreSQL computes it behind LIMIT, in FROM before
+                run.reason += ", in its place for the few rows of LIMIT"
+                plan.single.append(run)
+        plan.single += [run for run in plan.runs if run.way == "row"]
         grouped = "group" in block.clauses or "having" in block.clauses
         for run in plan.single:
             for call in run.outputs[0].calls:
@@ -53,7 +58,7 @@ class Beside(InPlace):
                     self._beside_groups(call, run, block)
                 else:
                     self.answer(call, run)
-        plan.inline = [run for run in plan.runs if run.way == "inline"]
+        plan.inline = [run for run in plan.runs if run.way == "inline" and run not in plan.single]
         plan.runs = [run for run in plan.runs if run.way == "batch"]
         if not plan.runs and not plan.inline:
             return

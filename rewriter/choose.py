@@ -133,10 +133,15 @@ def rows_by_text(plan: Plan) -> int | None:
     """Return how many rows are predicted at the most where the text tells; None where it does not."""
     if "from" not in plan.block.clauses:
         return 1
+    return limit_of(limited(plan))
+
+
+def limited(plan: Plan) -> Plan:
+    """Return a plan whose runs have no way yet as it would be with LIMIT before inference."""
     trial = dataclasses.replace(plan, inner=[], outer=list(plan.outer), limited=[], notes=[])
     filter_first(trial)
     limit_first(trial)
-    return limit_of(trial)
+    return trial
 
 
 def limit_of(plan: Plan) -> int | None:

@@ -77,6 +77,12 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
     return Steps(laterals, outputs)
 
 
+def is_fenced(run: Run, p: str, sql: str) -> bool:
+    """Tell whether a run's steps are computed for every row of FROM, rather than where they are wanted."""
+    steps = inline_steps(run, 1, p, sql).laterals
+    return any(isinstance(piece, str) and "OFFSET 0" in piece for step in steps for piece in step)
+
+
 def inline_expression(call: Call, run: Run, p: str, sql: str) -> list[Piece]:
     """Return a scalar subquery named like the form."""
     steps = inline_steps(dataclasses.replace(run, outputs=[run.outputs[0]]), 1, p, sql)

@@ -202,3 +202,18 @@ def test_nothing_is_asked_of_the_runtime_for_what_nobody_reads(plain: Bench) -> 
     found = lines(plain, rewritten.sql)
     assert found.startswith("PREDICT(delay): not made, nobody reads it\n\nAggregate")
     assert "Foreign Scan" not in found
+
+
+@pytest.mark.parametrize("model", ["level", "fare", "late"])
+@pytest.mark.parametrize("order", ["", " ORDER BY distance"])
+def test_a_limit_computes_no_more_sql_forms_than_it_keeps(bench: Bench, model: str, order: str) -> None:
+    statement = (
+        f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, VERBOSE) SELECT flight, PREDICT({model}), PREDICT(level) "
+        f"FROM flights, (SELECT 1.5 AS temp OFFSET 0) AS t{order} LIMIT 3"
+    )
+    rewritten = rewrite(statement, bench.catalog)
+    assert {run.way for run in rewritten.runs} <= {"inline", "batch"}
+    nodes = re.split(r"->", lines(bench, rewritten.sql))
+    # rows before the limit are those of the sources
+    assert all(re.search("Scan on d.flights|Nested Loop|Sort", node) for node in nodes if "rows=60" in node)
+    assert not any("CASE" in node for node in nodes if "rows=60" in node or "loops=60" in node)
