@@ -44,7 +44,8 @@ class _Emitter:
         else:
             self._emit_locals()
         self._replace_calls()
-        for derived in self.plan.derived:
+        # with batches they stand in the inner select
+        for derived in () if self.plan.runs else self.plan.derived:
             self.splicer.replace(Span(derived.at, derived.at), [f" AND {derived.text}"])
 
     def _write_out(self, run: Run, number: int) -> None:

@@ -197,6 +197,7 @@ class Chunks:
             pieces += [", LATERAL " if place or from_ is not None else "\n      FROM ", *lateral]
         if self.plan.inner:
             pieces += ["\n      WHERE ", *conjunction(self.plan.inner)]
+            pieces += [f" AND {derived.text}" for derived in self.plan.derived]
         return pieces
 
     def _clause(self, clause: Clause) -> list[Piece]:
