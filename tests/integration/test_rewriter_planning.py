@@ -49,8 +49,6 @@ def lines(bench: Bench, statement: str) -> str:
     [
         ("SELECT PREDICT(delay) FROM flights WHERE flight = 7", ["batch"]),
         ("SELECT PREDICT(delay USING 'UA' AS carrier, 5 AS distance)", ["row"]),
-        ("SELECT PREDICT(late USING 'UA' AS carrier, 5 AS distance, 1 AS temp), "
-         "PROBABILITY(late USING 'UA' AS carrier, 5 AS distance, 1 AS temp)", ["batch"]),
         ("SELECT PREDICT(delay) FROM flights LIMIT 1", ["row"]),
         ("SELECT PREDICT(delay) FROM flights WHERE flight > 5 ORDER BY hour FETCH NEXT ROW ONLY", ["row"]),
         ("SELECT PREDICT(delay) FROM flights FETCH FIRST 1 ROWS ONLY", ["row"]),
