@@ -20,6 +20,26 @@ from .splice import Span
 SYSTEM_COLUMNS = frozenset(("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"))
 #: tokens that end an operand, so that a name right behind them is an alias and no column
 _KEYWORD_VALUES = frozenset(("end", "null", "true", "false", "current_date", "current_timestamp"))
+#: words that an operand follows; without quotes no column is called so
+_BEFORE_OPERANDS = frozenset(
+    (
+        *(
+            "select",
+            "distinct",
+            "all",
+            "where",
+            "having",
+            "on",
+            "using",
+            "limit",
+            "offset",
+            "and",
+            "or",
+            "not",
+        ),
+        *("case", "when", "then", "else", "in", "like", "ilike", "similar", "is", "from", "symmetric"),
+    )
+)
 
 
 @dataclasses.dataclass
@@ -204,7 +224,9 @@ class _Collector:
             if before.text in ("as", "collate", "over", "of", "window") or before.text in _KEYWORD_VALUES:
                 return False
             known = any(source.column(before.text) for source in self.plan.clause.sources)
-            if known or (index > 1 and self.tokens[index - 2].text == "."):
+            if (known and before.text not in _BEFORE_OPERANDS) or (
+                index > 1 and self.tokens[index - 2].text == "."
+            ):
                 return False
         if after is not None and (after.kind == "string" or after.text in ("=>", ":=")):
             return False
