@@ -21,7 +21,7 @@ from .errors import (
 )
 from .explain import Report, find_explain
 from .forms import Call, find_calls
-from .modify import LEAST_ROWS, modification, table_name
+from .modify import LEAST_ROWS, Modification, modification, table_name
 from .names import quote
 from .plan import Plan, Run, join_equal
 from .rules import RULES, Rule
@@ -274,6 +274,15 @@ class _Statement(Beside):
                     return False
         return True
 
+    def _names_rows(self, found: Modification) -> bool:
+        """Tell whether a condition gives every column of the key a value."""
+        named = set()
+        for span in found.steady:
+            tokens = self.tokens_in(span)
+            if any(token.text == "=" for token in tokens):
+                named |= {token.text for token in tokens if token.is_name}
+        return named.issuperset(found.key)
+
     def _modify(self, dml: Dml, calls: Sequence[Call]) -> None:
         """Answer the forms of an UPDATE or DELETE of many rows in batches."""
         nested = any(other.first < call.first <= other.last for call in calls for other in calls)
@@ -286,7 +295,8 @@ class _Statement(Beside):
         if found is None:
             return
         rows = self.catalog.estimate(self.probe.render(found.rows()).sql)
-        if self.setting.forced != "batch" and (rows is None or rows < LEAST_ROWS):
+        few = rows < LEAST_ROWS if rows is not None else self._names_rows(found)
+        if few and self.setting.forced != "batch":
             return
         runs = join_equal([self.run_of(call) for call in calls], self.sql)
         for number, run in enumerate(runs, 1):
