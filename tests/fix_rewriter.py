@@ -18,7 +18,8 @@ top of a file, behind a theme, or behind the statement that they are for. Furthe
 ``refused 0A000 at FOR UPDATE``   the rewriter refuses it, and the error points there
 ``fails 22004``                   the database refuses what was made of it
 
-``pending.txt`` names the statements that do not work yet; they must fail.
+``pending.txt`` names the statements that do not work yet; they must fail. With ``@batch`` behind its name a
+statement is not run in that way only.
 """
 
 from __future__ import annotations

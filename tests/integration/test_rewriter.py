@@ -61,7 +61,8 @@ def test_rows_names_and_types_are_those_of_the_plain_meaning(lasting: Lasting, c
 def ways(case: Case) -> list[str]:
     """What a user gets, and one other way after the other; all of them in a long run."""
     others = [way for way in WAYS if way != "default"]
-    return ["default", *(others if LONG else [others[case.number % len(others)]])]
+    chosen = others if LONG else [others[case.number % len(others)]]
+    return ["default", *(way for way in chosen if f"{case} @{way}" not in PENDING)]
 
 
 def explain(bench: Bench, case: Case, text: str) -> None:
@@ -102,7 +103,7 @@ def test_what_the_database_refuses(lasting: Lasting, case: Case) -> None:
 
 
 def test_names_of_pending_statements_are_those_of_statements() -> None:
-    assert {str(case) for case in CASES} >= PENDING
+    assert {str(case) for case in CASES} >= {name.partition(" @")[0] for name in PENDING}
     assert len({str(case) for case in CASES}) == len(CASES)
 
 
@@ -116,7 +117,7 @@ def test_explain_of_every_query_in_the_users_words(lasting: Lasting, options: st
         if scan(case.statement)[0].text not in ("select", "with"):
             continue
         explained = f"EXPLAIN ({options}) {case.statement}"
-        _, ((result,),) = bench.predict(dataclasses.replace(case, statement=explained, then=()))
+        _, ((result, *_),) = bench.predict(dataclasses.replace(case, statement=explained, then=()))
         assert result.rows
     assert bench.alive()
 
