@@ -35,11 +35,13 @@ class Stored:
     """Whether the statement's text is kept by the server, so that later deployments must be seen in it.
 
     :ivar kept: whether it is
+    :ivar is_checked: whether it is a view WITH CHECK OPTION, whose FROM must stay a table
     :ivar is_view: whether others will filter it, which only rows can answer without predicting all
     """
 
     kept: bool = False
     is_view: bool = False
+    is_checked: bool = False
 
 
 def stored(tokens: Sequence[Token]) -> Stored:
@@ -54,7 +56,8 @@ def stored(tokens: Sequence[Token]) -> Stored:
     ):
         index += 1
     if is_word(tokens, index, "view"):
-        return Stored(kept=True, is_view=True)
+        is_checked = is_word(tokens, len(tokens) - 1, "option") or is_word(tokens, len(tokens) - 2, "option")
+        return Stored(kept=True, is_view=True, is_checked=is_checked)
     return Stored(kept=is_word(tokens, index, "materialized", "function", "procedure", "rule", "policy"))
 
 
@@ -103,7 +106,7 @@ def choose(
         )
     if refusal is None and forced in (None, "inline"):
         run.way, run.reason = "inline", "certified to be equal to its ONNX form"
-    elif not block:
+    elif not block or kept.is_checked:
         run.way, run.reason = "row", "it stands where rows cannot be collected"
     elif forced is not None:
         run.way, run.reason = forced, "as set"

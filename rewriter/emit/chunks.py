@@ -13,10 +13,12 @@ from .batch import batch_text
 from .carry import Carry
 from .convert import converted, is_text
 from .missing import guarded, missing_names
-from .outputs import arrays, table
+from .outputs import arrays, join
 
 #: rows of a chunk: small enough for the cache and for a quick cancel, large enough to be worth the call
 CHUNK_ROWS = 20_000
+#: models in one list of joins; each is three tables of it, and PostgreSQL plans eight together
+_MOST_JOINED = 2
 
 
 @dataclasses.dataclass
@@ -67,7 +69,9 @@ class Chunks:
         pieces: list[Piece] = []
         for number, run in enumerate(self.plan.runs, 1):
             alias = f"{self.p}m{number}"
-            pieces.append(f"\n  JOIN {table(run.model, alias, f'{self.p}b.{self.p}b{number}')}")
+            batch = f"{self.p}b.{self.p}b{number}"
+            fenced = len(self.plan.runs) > _MOST_JOINED
+            pieces.append(f"\n  {join(run.model, alias, batch, fenced=fenced)}")
             for output in run.outputs:
                 count = len(self.results) + 1
                 array, cast = arrays(output.call, run.model, alias)

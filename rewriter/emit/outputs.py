@@ -103,16 +103,21 @@ def _likeliest(call: Call, signature: Signature, result: str) -> list[Piece]:
     ]
 
 
-def table(model: ModelInfo, alias: str, batch: str) -> str:
-    """Return a model's batch table with the condition that joins it.
+def join(model: ModelInfo, alias: str, batch: str, *, fenced: bool = False) -> str:
+    """Return the JOIN of a model's batch table.
 
     :param batch: column of the batch text
+    :param fenced: whether PostgreSQL must not mix it with other joins: beyond ``join_collapse_limit`` tables
+        it keeps an order of its own, in which a batch table may come before its batch
     """
     name = model.name + ("__version" if model.pinned else "__batch")
     condition = f"{alias}.batch OPERATOR(pg_catalog.=) {batch}"
     if model.pinned:
         condition += f" AND {alias}.version OPERATOR(pg_catalog.=) {model.version}"
-    return f"{quote(model.schema)}.{quote(name)} AS {alias} ON {condition}"
+    source = f"{quote(model.schema)}.{quote(name)} AS {alias}"
+    if fenced:
+        return f"CROSS JOIN LATERAL (SELECT * FROM {source} WHERE {condition} OFFSET 0) AS {alias}"  # noqa: S608
+    return f"JOIN {source} ON {condition}"
 
 
 def result_type(call: Call, model: ModelInfo) -> str:

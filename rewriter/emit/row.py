@@ -16,7 +16,7 @@ from rewriter.splice import Piece
 from .batch import head
 from .convert import converted, is_text
 from .missing import guard
-from .outputs import arrays, table
+from .outputs import arrays, join
 
 
 def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
@@ -39,14 +39,14 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
         complete = guard(run, [names[id(input_)] for input_ in run.inputs])
         features = [" FROM (SELECT ", *listed, f" OFFSET 0) AS {p}f WHERE {complete}"]
     batch = [*_text(run.inputs, columns), f" AS {p}batch"]
-    source = table(run.model, f"{p}m", f"{p}b.{p}batch")
+    source = join(run.model, f"{p}m", f"{p}b.{p}batch")
     return [
         "(SELECT ",
         *value,
         f" AS {call.name} FROM (SELECT ",
         *batch,
         *features,
-        f" OFFSET 0) AS {p}b JOIN {source})",
+        f" OFFSET 0) AS {p}b {source})",
     ]
 
 
