@@ -38,12 +38,14 @@ from .nodes import (
     nodes_of,
 )
 from .raw import NoForm, Raw, RawLinear, RawTree, RawTrees
-from .size import check_size
+from .size import MOST_SPLITS, check_size, too_many
 
 #: metadata property in which an artifact of ours carries its form
 FORM_KEY = "pgpredict.inline"
 #: numbers below or above are no use: their products could be too small or too large for a float
 _SMALLEST, _LARGEST = 1e-150, 1e150
+#: standard deviations that a mean may be away from 0 to be subtracted at last rather than at first
+_MOST_SCALES = 1e3
 #: types whose values are numbers, but never NaN
 _NEVER_NAN = ("smallint", "integer", "bigint")
 _RANGES = {
@@ -59,6 +61,11 @@ def build(preprocessing: Preprocessing, raw: Raw, signature: Signature) -> Inlin
 
     :raises NoForm: for numbers that PostgreSQL's arithmetic cannot take
     """
+    if isinstance(raw, RawTrees):
+        # leading splits back to features takes time, and merges a part of them at the most
+        splits = sum(int((tree.left >= 0).sum()) for tree in raw.trees)
+        if splits > 2 * MOST_SPLITS:
+            raise too_many(splits)
     with np.errstate(all="ignore"):
         builder = _LinearBuilder(preprocessing, raw) if isinstance(raw, RawLinear) else None
         body, columns = builder.body() if builder else _TreeBuilder(preprocessing, _trees(raw)).body()
@@ -258,7 +265,7 @@ class _LinearBuilder:
 
     def body(self) -> tuple[Linear, list[Column]]:
         columns, terms = _Columns(), []
-        weights = self._raw.weights
+        weights, start = self._raw.weights, self._raw.start.copy()
         marks: dict[str, NDArray[np.float64]] = {}
         for number, position in enumerate(self._prepared.indicators, len(self._numeric)):
             marks[self._numeric[position].feature.name] = weights[number]
@@ -267,28 +274,34 @@ class _LinearBuilder:
             mark = marks.pop(numeric.feature.name, None)
             if not weights[number].any() and (mark is None or not mark.any()):
                 continue
-            terms.append(self._term(number, numeric, mark, columns))
-        return Linear(self._numbers(self._raw.start), tuple(terms), self._lookups()), columns.all
+            center, term = self._term(number, numeric, mark, columns)
+            start -= center * np.array(term.weights)
+            terms.append(term)
+        return Linear(self._numbers(start, small=True), tuple(terms), self._lookups()), columns.all
 
     def _term(
         self, number: int, numeric: _Numeric, mark: NDArray[np.float64] | None, columns: _Columns
-    ) -> Term:
+    ) -> tuple[float, Term]:
+        """Return a term, and what is left to subtract from the number in the start."""
         prepared = self._prepared
         if prepared.means is None or prepared.scales is None or numeric.median is None:
             raise NoForm("its numbers are not scaled")
         mean, scale = float(prepared.means[number]), float(prepared.scales[number])
         per_unit = self._raw.weights[number] / scale
         low, high = max(mean - FARTHEST * scale, -LIMIT), min(mean + FARTHEST * scale, LIMIT)
-        missing = (numeric.median - mean) * per_unit
-        if mark is not None:
-            missing = missing + mark
         if low <= numeric.range[0] and numeric.range[1] <= high:
             low, high = -math.inf, math.inf
+        # One operation less; a mean much larger than the scale would cost digits. Numbers on both sides of 0
+        # would need more comparisons than it saves: near 0 a product may be too small for PostgreSQL.
+        least = 0.0 if math.isinf(high) else scale
+        center, left = (0.0, mean) if least <= abs(mean) <= _MOST_SCALES * scale else (mean, 0.0)
+        missing = (numeric.median - center) * per_unit
+        if mark is not None:
+            missing = missing + mark
         name, kind = numeric.feature.name, numeric.feature.kind
         column: Column = Number(name) if kind in ("number", "boolean") else Part(name, kind, numeric.part)
-        return Term(
-            columns.add(column), mean, low, high, self._numbers(per_unit), self._numbers(missing, small=True)
-        )
+        weights = self._numbers(per_unit)
+        return left, Term(columns.add(column), center, low, high, weights, self._numbers(missing, small=True))
 
     def _lookups(self) -> tuple[Lookup, ...]:
         lookups = []

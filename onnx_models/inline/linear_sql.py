@@ -37,7 +37,7 @@ def distances(body: Linear, form: InlineForm, columns: Mapping[int, str], stages
         if any(term.weights):
             distance = _distance(term, value)
             limited = distance if math.isinf(term.high) else _limited(term, form, value, distance)
-            found[position] = stages.add(limited, level)
+            found[position] = value if limited == value else stages.add(limited, level)
     return found
 
 
@@ -74,6 +74,10 @@ def _distance(term: Term, value: str) -> str:
     return f"({sql.op(value, '-', sql.bare(term.center))})" if term.center else value
 
 
+def _between(value: str, low: str, high: str) -> str:
+    return f"{sql.op(value, '>=', low)} AND {sql.op(value, '<=', high)}"
+
+
 def _there(term: Term, form: InlineForm, value: str) -> str:
     return sql.is_no_nan(value) if _may_be_nan(term, form) else f"{value} IS NOT NULL"
 
@@ -103,8 +107,15 @@ def _limited(
     :param missing: what it is where it is missing, by default NULL
     """
     low, high = sql.bare(term.low), sql.bare(term.high)
-    arms = [
-        (f"{sql.op(value, '>=', low)} AND {sql.op(value, '<=', high)}", inside),
+    arms = [(_between(value, low, high), inside)]
+    if not term.center and _may_be_nan(term, form):
+        # most numbers are on one side of 0, and those on it are no products
+        near, sides = sql.number(0.0), [(sql.bare(TINY), high), (low, sql.bare(-TINY))]
+        if term.low + term.high < 0.0:
+            sides.reverse()
+        around = f"{sql.op(value, '>', sql.bare(-TINY))} AND {sql.op(value, '<', sql.bare(TINY))}"
+        arms = [(_between(value, *sides[0]), inside), (around, near), (_between(value, *sides[1]), inside)]
+    arms += [
         (sql.op(value, "<", low), sql.number((term.low - term.center) * weight)),
         # only NaN and NULL are left then
         (
@@ -112,8 +123,6 @@ def _limited(
             sql.number((term.high - term.center) * weight),
         ),
     ]
-    if not term.center and _may_be_nan(term, form):
-        arms.insert(0, (sql.op(f"pg_catalog.abs({value})", "<", sql.bare(TINY)), sql.number(0.0)))
     otherwise = f" ELSE {missing}" if missing is not None else ""
     return f"CASE {' '.join(f'WHEN {condition} THEN {then}' for condition, then in arms)}{otherwise} END"
 

@@ -13,8 +13,8 @@ from .raw import NoForm
 MOST_SPLITS = 2_000
 #: comparisons in an ordinary row, beyond which ONNX Runtime is faster; a tree more is worth some to it
 _BASE_COMPARISONS, _COMPARISONS_OF_TREE = 30.0, 1.0
-#: terms of a weighted sum, counted once a score
-MOST_TERMS = 500
+#: terms of a sum; of several classes' sums together, whose products cost ONNX Runtime little more than one's
+MOST_TERMS, MOST_TERMS_OF_CLASSES = 500, 100
 
 
 def check_size(form: InlineForm) -> None:
@@ -24,15 +24,24 @@ def check_size(form: InlineForm) -> None:
     """
     body = form.body
     if isinstance(body, Linear):
-        terms = len(body.start) * (len(body.terms) + sum(1 + len(k.values) / 8 for k in body.lookups))
-        if terms > MOST_TERMS:
-            raise NoForm(f"its sums have {terms:,.0f} terms, {MOST_TERMS} are written out at the most")
+        one = len(body.start) == 1
+        # a text is looked up once, and costs more the more there are
+        looked_up = sum(1.0 + (len(item.values) / 8.0 if one else 0.0) for item in body.lookups)
+        terms = len(body.start) * (len(body.terms) + looked_up)
+        most = MOST_TERMS if one else MOST_TERMS_OF_CLASSES
+        if terms > most:
+            raise NoForm(f"its sums have {terms:,.0f} terms, {most} are written out at the most")
         return
     splits, comparisons = size(body)
     if splits > MOST_SPLITS:
-        raise NoForm(f"its trees have {splits:,} splits, {MOST_SPLITS:,} are written out at the most")
+        raise too_many(splits)
     if comparisons > _BASE_COMPARISONS + _COMPARISONS_OF_TREE * len(body.trees):
         raise NoForm(f"its {len(body.trees):,} trees are faster in ONNX Runtime")
+
+
+def too_many(splits: int) -> NoForm:
+    """Return what to raise for so many splits."""
+    return NoForm(f"its trees have {splits:,} splits, {MOST_SPLITS:,} are written out at the most")
 
 
 def size(body: Trees) -> tuple[int, float]:
