@@ -24,12 +24,14 @@ def run(database: Database, *arguments: str, stdin: str | None = None) -> subpro
 
 def test_rewrite_prints_what_postgresql_gets(statements_database: Database, tmp_path: Path) -> None:
     statement = "SELECT PREDICT(delay) FROM flights -- all\n"
-    given = run(statements_database, "rewrite", statement)
+    given = run(statements_database, "rewrite", "--way", "batch", statement)
     assert "delay__batch" in given.stdout
     assert given.returncode == 0, given.stderr
     (tmp_path / "q.sql").write_text(statement)
-    assert run(statements_database, "rewrite", "-f", str(tmp_path / "q.sql")).stdout == given.stdout
-    assert run(statements_database, "rewrite", "-", stdin=statement).stdout == given.stdout
+    from_file = run(statements_database, "rewrite", "--way", "batch", "-f", str(tmp_path / "q.sql"))
+    assert from_file.stdout == given.stdout
+    from_stdin = run(statements_database, "rewrite", "--way", "batch", "-", stdin=statement)
+    assert from_stdin.stdout == given.stdout
     assert run(statements_database, "rewrite", "SELECT 1 -- PREDICT\n").stdout == "SELECT 1 -- PREDICT\n"
 
 
@@ -58,7 +60,8 @@ def test_query_shows_a_table_and_what_it_leaves_out(statements_database: Databas
 
 
 def test_query_leaves_a_plan_as_it_is(statements_database: Database) -> None:
-    result = run(statements_database, "query", "EXPLAIN (COSTS OFF) SELECT PREDICT(delay) FROM flights")
+    statement = "EXPLAIN (COSTS OFF) SELECT PREDICT(delay) FROM flights"
+    result = run(statements_database, "query", "--way", "batch", statement)
     assert re.search(r"^ +->  Nested Loop$", result.stdout, re.MULTILINE), result.stderr
     assert "Foreign Scan" in result.stdout
 
