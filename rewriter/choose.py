@@ -44,12 +44,15 @@ class Stored:
     is_checked: bool = False
 
 
-def stored(tokens: Sequence[Token]) -> Stored:
-    """Tell what becomes of a statement."""
+def stored(tokens: Sequence[Token], *, kept: bool = False) -> Stored:
+    """Tell what becomes of a statement.
+
+    :param kept: whether the caller knows that it is kept
+    """
     if is_word(tokens, 0, "prepare"):
         return Stored(kept=True)
     if not is_word(tokens, 0, "create"):
-        return Stored()
+        return Stored(kept=kept)
     index = 1
     while is_word(
         tokens, index, "or", "replace", "temp", "temporary", "global", "local", "unlogged", "recursive"

@@ -45,7 +45,7 @@ class State:
         self.splicer = Splicer(sql)
         self.probe = Splicer(sql)
         self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
-        self.stored = stored(tokens)
+        self.stored = stored(tokens, kept=setting.kept)
         self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
         #: the forms that are ours
         self.calls: list[Call] = []

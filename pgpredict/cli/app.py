@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("pgpredict.cli.sql", "query"),
     "rewrite": ("pgpredict.cli.sql", "rewrite"),
     "runtime": ("pgpredict.cli.runtime", "runtime"),
+    "proxy": ("pgpredict.cli.proxy", "proxy"),
 }
 
 errors_console = Console(stderr=True)
