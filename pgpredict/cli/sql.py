@@ -252,7 +252,8 @@ def _print(cursor: psycopg.Cursor[TupleRow], form: str, limit: int, seconds: flo
         double = next((name for name in names if names.count(name) > 1), None)
         if double is not None:
             raise InvalidInput(
-                f"two columns are called {double!r}, an object of JSON has one", hint="give one an alias with AS"
+                f"two columns are called {double!r}, an object of JSON has one",
+                hint="give one an alias with AS",
             )
         rows = [{name: _finite(value) for name, value in zip(names, row, strict=True)} for row in cursor]
         click.echo(json.dumps(rows, indent=2, default=_json, ensure_ascii=False))
