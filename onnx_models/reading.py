@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from .errors import InvalidParameter, InvalidTrainingData
+from .reserved import MAX_FEATURES, RESERVED
 from .signature import KINDS, NULL_TEXT, Feature, Kind
 from .table import Column, Texts, TrainingTable
 from .training_query import check, inner, no_select, out_of_range
@@ -29,10 +30,6 @@ _BLOCK = 1 << 22
 _COPY_END: LiteralString = ") q) TO STDOUT (FORMAT binary)"
 _HEADER = 19  # signature, flags and an empty extension area
 _EPOCH_KINDS: tuple[Kind, ...] = ("date", "timestamp", "timestamptz", "time")
-#: the extension has the same limit: a model table has further columns, and PostgreSQL's limit is 1,600
-MAX_FEATURES = 1400
-#: columns that every model table has
-RESERVED = ("prediction", "probability", "features", "$artifact", "$problem")
 _HINTS = {
     "interval": "cast it in the training query: extract(epoch from {column})::float8 AS {column}",
     "json": "take the fields that matter out of it in the training query: {column} ->> 'field'",

@@ -13,6 +13,7 @@ from psycopg import pq
 
 from onnx_models.inline import InlineForm
 from onnx_models.signature import Signature
+from onnx_models.storing import not_installed
 from rewriter import Column, DescribeError, ModelInfo, UndeployedModel
 from rewriter.errors import UnknownVersion
 from rewriter.scan import scan
@@ -43,11 +44,16 @@ class ConnectionCatalog:
     def model(self, name: str, version: int | None = None) -> ModelInfo | None:
         """Return a model that the caller may use, in its deployed version or in the one asked for.
 
+        :raises NotInstalled: if the database has no pgpredict, or an older one
         :raises UndeployedModel: if no version was ever deployed: then it has no views to ask
         :raises UnknownVersion: naming the versions that there are
         """
         query = queries.DEPLOYED if version is None else queries.PINNED
-        rows = self._rows(query, {"name": name, "version": version})
+        try:
+            rows = self._rows(query, {"name": name, "version": version})
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            older = isinstance(error, psycopg.errors.UndefinedColumn)
+            raise not_installed(self._connection.info.dbname, older=older) from error
         if not rows:
             return None
         deployed, found, value, target_type, inline, unused, known, way, rules_off = rows[0]
