@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pgpredict.errors import InvalidInput, ServerError
 
 from .cluster import DATABASE, Cluster
-from .database import available_version, extension_version, make_database
+from .database import available_version, extension_version, make_database, renew_password
 from .home import Home
 from .install import ServerInstall
 from .private import SILENT, Progress, fetch, find_servers, why_not_fetchable
@@ -121,6 +121,7 @@ def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durabl
             stop_runtime(cluster)
             cluster.stop()
         started = cluster.start(progress)
+        renew_password(cluster)
         if available_version() is not None:
             make_database(cluster, progress=progress)
             update_extensions(cluster, progress)

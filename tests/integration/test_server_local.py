@@ -16,13 +16,15 @@ import psutil
 import psycopg
 import pytest
 
+from pgpredict.errors import InvalidInput
 from pgpredict.server import Cluster, Home, ServerInstall
 from pgpredict.server.account import make_directory, server_account
 from pgpredict.server.cluster import is_free
 from pgpredict.server.doctor import Check, examine
-from pgpredict.server.local import Started, current_cluster, down
+from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
 from pgpredict.server.overview import overview
+from pgpredict.server.private import find_servers
 from pgpredict.server.runtime import ask, runtime_process, stop_runtime
 from pgpredict.server.shadow import extension_files
 
@@ -190,6 +192,77 @@ def test_stale_pid_file_does_not_name_somebody_else(local_home: Home) -> None:
     assert cluster.pid() is None
     assert not down(local_home)
     cluster.data.joinpath("postmaster.pid").unlink()
+
+
+def test_killed_server_that_nobody_reaps_recovers(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    locks = [cluster.data / "postmaster.pid", local_home.run / f".s.PGSQL.{cluster.port}.lock"]
+    texts = [lock.read_text() for lock in locks]
+    down(local_home)
+    # as in a container whose first process reaps nobody: a child of ours that has ended stays until we wait
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        for lock, text in zip(locks, texts, strict=True):
+            lock.write_text("\n".join([str(zombie.pid), *text.split("\n")[1:]]))
+            lock.chmod(0o600)
+            os.chown(lock, cluster.account.uid, cluster.account.gid)
+        assert up(local_home).server_started
+    finally:
+        zombie.wait()
+    assert failures(local_home) == []
+
+
+def test_what_was_remembered_may_get_lost(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    port = cluster.port
+    server = local_home.read_state()["server"]
+    (local_home.path / "state.json").write_text("{")
+    local_home.remember(server=server)
+    local_home.password_file.unlink()
+    again = up(local_home)
+    assert (again.server_started, again.cluster.port) == (False, port)
+    with psycopg.connect(cluster.tcp_dsn(), password=cluster.password) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert "SCRAM" not in cluster.log.read_text()
+    assert failures(local_home) == []
+
+
+def test_damaged_data_directory_is_told_of(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    down(local_home)
+    (cluster.data / "PG_VERSION").rename(cluster.data / "kept")
+    result = pgpredict(local_home, "up")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "is no database cluster" in result.stderr
+    (cluster.data / "kept").rename(cluster.data / "PG_VERSION")
+    # any other trouble with files: a message, too
+    (local_home.path / "state.json").rename(local_home.path / "kept")
+    (local_home.path / "state.json").mkdir()
+    result = pgpredict(local_home, "up")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "Is a directory" in result.stderr
+    (local_home.path / "state.json").rmdir()
+    (local_home.path / "kept").rename(local_home.path / "state.json")
+
+
+def test_the_server_may_be_named(
+    local_home: Home, install: ServerInstall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_home = Home(local_home.path / "empty")
+    other = "pg13" if install.name != "pg13" else "pg15"
+    up(local_home)
+    monkeypatch.setenv("PGPREDICT_SERVER", other)
+    with pytest.raises(InvalidInput, match=f"PGPREDICT_SERVER is '{other}'"):
+        up(local_home)
+    for name in {found.name for found in find_servers(empty_home)}:
+        monkeypatch.setenv("PGPREDICT_SERVER", name)
+        assert choose_server(empty_home)[0].name == name
+    monkeypatch.setenv("PGPREDICT_SERVER", install.name)
+    assert not up(local_home).server_started
+    monkeypatch.setenv("PGPREDICT_SERVER", "pg99")
+    with pytest.raises(InvalidInput, match="no server with Multicorn here"):
+        choose_server(empty_home)
 
 
 def test_home_with_a_long_path(local_home: Home, install: ServerInstall) -> None:
