@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -11,11 +12,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import psycopg
 import pytest
 
+from onnx_models import storing
+from onnx_models.artifact import with_signature
+from onnx_models.scoring import Model
 from pgpredict.errors import InvalidInput
 from pgpredict.server import Cluster, Home, ServerInstall
 from pgpredict.server.account import make_directory, server_account
@@ -27,6 +32,7 @@ from pgpredict.server.overview import overview
 from pgpredict.server.private import find_servers
 from pgpredict.server.runtime import ask, runtime_process, stop_runtime
 from pgpredict.server.shadow import extension_files
+from tests import summing
 
 
 def up(home: Home) -> Started:
@@ -325,6 +331,21 @@ def test_doctor_finds_a_removed_artifact(local_home: Home) -> None:
     result = pgpredict(local_home, "doctor", "--json")
     assert result.returncode == 1
     assert [line["state"] for line in json.loads(result.stdout)].count("fail") == 1
+
+
+@pytest.mark.parametrize("on_missing", ["error", "impute"])
+def test_doctor_asks_models_of_every_type(local_home: Home, on_missing: Literal["error", "impute"]) -> None:
+    cluster = up(local_home).cluster
+    artifact = summing.classifier(summing.TYPES, ("false", "true"), "boolean")
+    signature = dataclasses.replace(Model.load(artifact).signature, on_missing=on_missing)
+    with cluster.connect(autocommit=True) as connection:
+        connection.execute("CREATE TYPE mood AS ENUM ('sad')")
+        version = storing.register(connection, "m", signature, with_signature(artifact, signature), {})
+        storing.deploy(connection, "m", version)
+    found = [check for check in examine(local_home) if check.name.endswith(": m")]
+    assert [check.state for check in found] == ["ok"], found
+    given = "a sample row" if on_missing == "error" else "all features NULL"
+    assert found[0].message == f"predicts ({given}: true)"
 
 
 def test_doctor_finds_an_open_socket_directory(local_home: Home) -> None:
