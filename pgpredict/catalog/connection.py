@@ -9,7 +9,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import pq
 
-from rewriter import DescribeError
+from onnx_models.storing import not_installed
+from rewriter import DescribeError, ModelInfo
 
 from . import queries
 from .asking import AskingCatalog, Field
@@ -32,6 +33,19 @@ class ConnectionCatalog(AskingCatalog):
         """Return the rows of a query."""
         with self._guarded(), psycopg.RawCursor(self._connection) as cursor:
             return cursor.execute(sql, parameters).fetchall()
+
+    def model(self, name: str, version: int | None = None) -> ModelInfo | None:
+        """Return a model that the caller may use.
+
+        :raises NotInstalled: if the database has no pgpredict, or an older one
+        :raises UndeployedModel: if no version was ever deployed
+        :raises UnknownVersion: if it has no such version
+        """
+        try:
+            return super().model(name, version)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            older = isinstance(error, psycopg.errors.UndefinedColumn)
+            raise not_installed(self._connection.info.dbname, older=older) from error
 
     def estimated(self, sql: str, parameters: Sequence[int]) -> float | None:
         """Return the answer of ``ml.estimate``; None also where it fails."""

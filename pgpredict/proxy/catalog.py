@@ -20,6 +20,8 @@ _ADVICE = frozenset((queries.ESTIMATE,))
 #: stands in for the answer of another query, which is large
 _STATE_OF: dict[str, LiteralString] = {queries.DEPLOYED: queries.DEPLOYED_STATE}
 
+_UNDEFINED_COLUMN = "42703"
+
 #: a question and the server's answer to it, byte by byte
 Finding = tuple[Question, bytes | None]
 
@@ -84,8 +86,20 @@ class SessionCatalog(AskingCatalog):
         return estimated
 
     def model(self, name: str, version: int | None = None) -> ModelInfo | None:
-        """Return a model that the caller may use; none in a database without pgpredict."""
-        return super().model(name, version) if self._is_installed() else None
+        """Return a model that the caller may use; none in a database without pgpredict.
+
+        :raises StatementRefused: if its pgpredict is older than the proxy
+        """
+        if not self._is_installed():
+            return None
+        try:
+            return super().model(name, version)
+        except StatementRefused as error:
+            if error.sqlstate == _UNDEFINED_COLUMN:
+                error.hint = (
+                    "the database's pgpredict is older than the proxy: ALTER EXTENSION pgpredict UPDATE"
+                )
+            raise
 
     def model_names(self) -> Sequence[str]:
         """Return the names of all models that the caller may use."""

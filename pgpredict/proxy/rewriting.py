@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rewriter import RewriteError, Setting, rewrite, split
+from rewriter.errors import UnknownModel
 
 from .catalog import Finding, SessionCatalog, refused
-from .errors import RewriteTooSlow, StatementRefused, error_response
+from .errors import RewriteTooSlow, StatementRefused
 from .questions import Answer, Question
 from .session import Origin, Statement
 from .stats import Stats
@@ -141,9 +142,16 @@ class Rewriting:
             return future.result()
 
         catalog = SessionCatalog(ask, encoding, may_fail=session.may_fail)
-        think = loop.run_in_executor(
-            self._executor, rewrite_text, statement.sql, encoding, statement.kept, catalog
-        )
+
+        def think_aloud() -> Changed | None:
+            try:
+                return rewrite_text(statement.sql, encoding, statement.kept, catalog)
+            except UnknownModel as error:
+                if catalog.installed is False:
+                    error.hint = "this database has no pgpredict: CREATE EXTENSION pgpredict CASCADE"
+                raise
+
+        think = loop.run_in_executor(self._executor, think_aloud)
         # nothing asked: the end
         think.add_done_callback(lambda done: questions.put_nowait(((), concurrent.futures.Future())))
         answering: concurrent.futures.Future[Sequence[Answer]] | None = None
@@ -216,10 +224,3 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
         return None if found is None else found + start
 
     return Changed(target.encode(encoding), origin)
-
-
-def described(error: RewriteError, catalog_hint: str | None, encoding: str) -> bytes:
-    """Return a rewriter's error as an ErrorResponse."""
-    return error_response(
-        error.message, error.sqlstate, catalog_hint or error.hint, error.position, encoding=encoding
-    )

@@ -29,6 +29,15 @@ State = Literal["ok", "warn", "fail"]
 DISK_FAIL, DISK_WARN = 200 << 20, 2 << 30
 OLDEST_PYTHON = (3, 9)
 UP = "run 'pgpredict up'"
+#: by kind of feature, as JSON has them; texts are empty
+SAMPLES = {
+    "number": 0,
+    "boolean": False,
+    "date": "2000-01-01",
+    "timestamp": "2000-01-01 00:00:00",
+    "timestamptz": "2000-01-01 00:00:00+00",
+    "time": "12:00:00",
+}
 
 
 @dataclass(frozen=True)
@@ -241,17 +250,21 @@ def check_database(cluster: Cluster, name: str) -> Iterator[Check]:
 
 
 def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Check]:
-    """Ask each deployed model for one prediction, all features NULL, through the server and the runtime."""
+    """Ask each deployed model for one prediction, through the server and the runtime.
+
+    All features are NULL, or samples of their kinds where NULL is an error.
+    """
     models = connection.execute(query("deployed")).fetchall()
     if not models:
         yield Check(f"{title}: predictions", "ok", "no model is deployed yet")
-    for model, features in models:
+    for model, on_missing, features in models:
         statement = sql.SQL("SELECT prediction FROM models.{} WHERE features = %s").format(
             sql.Identifier(model)
         )
-        nothing = json.dumps(dict.fromkeys(features))
+        sampled = on_missing == "error"
+        row = {name: SAMPLES.get(kind, "") if sampled else None for name, kind in features}
         try:
-            rows = connection.execute(statement, (nothing,)).fetchall()
+            rows = connection.execute(statement, (json.dumps(row),)).fetchall()
         except psycopg.Error as error:
             mend = error.diag.message_hint or f"see the server's log; then {UP}"
             yield Check(
@@ -259,7 +272,8 @@ def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Ch
             )
             continue
         if len(rows) == 1:
-            yield Check(f"{title}: {model}", "ok", f"predicts (all features NULL: {_short(rows[0][0])})")
+            given = "a sample row" if sampled else "all features NULL"
+            yield Check(f"{title}: {model}", "ok", f"predicts ({given}: {_short(rows[0][0])})")
         else:
             yield Check(
                 f"{title}: {model}", "fail", f"{len(rows)} rows came back for one", "report this as a defect"
@@ -267,5 +281,5 @@ def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Ch
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

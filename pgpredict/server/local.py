@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from pgpredict.errors import ServerError
+from pgpredict.errors import InvalidInput, ServerError
 
 from .cluster import DATABASE, Cluster
-from .database import available_version, extension_version, make_database
+from .database import available_version, extension_version, make_database, renew_password
 from .home import Home
 from .install import ServerInstall
 from .private import SILENT, Progress, fetch, find_servers, why_not_fetchable
@@ -61,10 +62,21 @@ def same_server(home: Home, wanted: ServerInstall, found: list[ServerInstall]) -
 def choose_server(home: Home) -> tuple[ServerInstall, ServerInstall | None]:
     """Return the server to use, and a better one if there is one that does not hold the data.
 
+    ``$PGPREDICT_SERVER`` names one that is wanted, such as ``pg13``.
+
+    :raises InvalidInput: if that is not there, or the home has the data of another
     :raises ServerError: if there is none and none can be fetched
     """
     found = find_servers(home)
     remembered = home.read_state().get("server")
+    wanted = os.environ.get("PGPREDICT_SERVER")
+    if wanted:
+        found = named_server(wanted, found)
+        if remembered and found[0].name != (held := ServerInstall.from_json(remembered).name):
+            raise InvalidInput(
+                f"PGPREDICT_SERVER is {wanted!r}, but {str(home.path)!r} has the data of {held}",
+                hint="set PGPREDICT_HOME to another directory, or unset PGPREDICT_SERVER",
+            )
     if remembered:
         chosen = same_server(home, ServerInstall.from_json(remembered), found)
         return chosen, next((install for install in found if install.major > chosen.major), None)
@@ -74,6 +86,20 @@ def choose_server(home: Home) -> tuple[ServerInstall, ServerInstall | None]:
             hint="install PostgreSQL 14 or later with Multicorn2, then run this again",
         )
     return found[0], None
+
+
+def named_server(name: str, found: list[ServerInstall]) -> list[ServerInstall]:
+    """Return the servers of a name, of which there is at least one.
+
+    :raises InvalidInput: if there is none
+    """
+    named = [install for install in found if install.name == name]
+    if not named:
+        names = ", ".join(dict.fromkeys(install.name for install in found)) or "none"
+        raise InvalidInput(
+            f"PGPREDICT_SERVER is {name!r}, which is no server with Multicorn here", hint=f"there is {names}"
+        )
+    return named
 
 
 def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durable: bool = True) -> Started:
@@ -95,6 +121,7 @@ def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durabl
             stop_runtime(cluster)
             cluster.stop()
         started = cluster.start(progress)
+        renew_password(cluster)
         if available_version() is not None:
             make_database(cluster, progress=progress)
             update_extensions(cluster, progress)

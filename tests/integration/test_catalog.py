@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from onnx_models.inline import InlineForm
 from onnx_models.scoring import Model
-from onnx_models.storing import deploy, register
+from onnx_models.storing import NotInstalled, deploy, register
 from pgpredict.catalog import ConnectionCatalog
 from rewriter import DescribeError, UndeployedModel
 from rewriter.errors import UnknownVersion
@@ -73,6 +74,14 @@ def test_versions(connection: psycopg.Connection, catalog: ConnectionCatalog) ->
         with pytest.raises(UnknownVersion) as caught:
             catalog.model("m", version)
         assert caught.value.hint == "its versions are 1, 2"
+
+
+def test_a_database_without_the_extension(connection: psycopg.Connection) -> None:
+    with (
+        psycopg.connect(make_conninfo(connection.info.dsn, dbname="template1")) as other,
+        pytest.raises(NotInstalled, match="'template1' has no extension pgpredict"),
+    ):
+        ConnectionCatalog(other).model("m")
 
 
 def test_one_question_a_model(

@@ -19,8 +19,8 @@ from onnx_models import storing
 from pgpredict.proxy import frames
 from tests import graphs
 from tests.fix_proxy import RunningProxy, running_proxy
+from tests.fix_runtime import eventually
 from tests.fix_server import Database, Server
-from tests.killing import eventually
 
 PREDICT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
 ROWS = "SELECT i, PREDICT(weight USING i::float8 AS a) FROM generate_series(1, 3) AS t(i) ORDER BY i"
@@ -28,9 +28,7 @@ ROWS = "SELECT i, PREDICT(weight USING i::float8 AS a) FROM generate_series(1, 3
 
 def store(connection: psycopg.Connection[Any], weight: float, name: str = "weight") -> int:
     """Store and deploy a model that multiplies ``a`` by a number."""
-    features = graphs.features(["a"])
-    artifact = graphs.linear((weight,), features=features)
-    version = storing.register(connection, name, graphs.regression(features=features), artifact, {})
+    version = storing.register(connection, name, graphs.regression(["a"]), graphs.linear((weight,)), {})
     storing.deploy(connection, name, version)
     return version
 
@@ -49,8 +47,8 @@ def test_simple_and_extended(connection: psycopg.Connection[Any]) -> None:
     for _ in range(8):  # psycopg prepares by name at the sixth
         assert connection.execute(query, (3.0, "x")).fetchall() == [(30.0, "x")]
     assert connection.execute(query, (4.0, None), prepare=True).fetchall() == [(40.0, None)]
-    cursor = connection.cursor("server_side")
-    assert cursor.execute(ROWS).fetchall() == [(1, 10.0), (2, 20.0), (3, 30.0)]
+    with connection.transaction(), connection.cursor("server_side") as cursor:
+        assert cursor.execute(ROWS).fetchall() == [(1, 10.0), (2, 20.0), (3, 30.0)]
 
 
 def test_several_statements_in_one_message_are_one_transaction(connection: psycopg.Connection[Any]) -> None:
@@ -66,12 +64,21 @@ def test_several_statements_in_one_message_are_one_transaction(connection: psyco
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
 
 
+def in_a_pipeline(connection: psycopg.Connection[Any], *statements: str) -> None:
+    with connection.pipeline():
+        for statement in statements:
+            connection.execute(statement)
+
+
 def test_a_pipeline_is_one_transaction_until_its_sync(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE TABLE t (v float8)")
-    with pytest.raises(psycopg.errors.UndefinedObject), connection.pipeline():
-        connection.execute("INSERT INTO t VALUES (1)")
-        connection.execute("SELECT PREDICT(nobody USING 1.0::float8 AS a)")
-        connection.execute("INSERT INTO t VALUES (2)")
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        in_a_pipeline(
+            connection,
+            "INSERT INTO t VALUES (1)",
+            "SELECT PREDICT(nobody USING 1.0::float8 AS a)",
+            "INSERT INTO t VALUES (2)",
+        )
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
     with connection.pipeline() as pipeline:
         connection.execute("INSERT INTO t VALUES (1)")
@@ -85,11 +92,8 @@ def test_a_pipeline_is_one_transaction_until_its_sync(connection: psycopg.Connec
 
 
 def test_a_failed_pipeline_skips_what_is_ours_as_well(connection: psycopg.Connection[Any]) -> None:
-    with pytest.raises(psycopg.errors.DivisionByZero), connection.pipeline():
-        failing = connection.execute("SELECT 1 / 0")
-        connection.execute(PREDICT)
-        connection.execute(PREDICT)
-        failing.fetchall()
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        in_a_pipeline(connection, "SELECT 1 / 0", PREDICT, PREDICT)
     assert connection.execute(PREDICT).fetchone() == (20.0,)
 
 
@@ -145,7 +149,9 @@ def test_what_the_session_has_not_committed_is_seen(connection: psycopg.Connecti
     assert connection.execute("SELECT PREDICT(weight), * FROM mine").fetchall() == [(50.0, 5.0, 7)]
     connection.execute("ROLLBACK")
     assert connection.execute("SELECT PREDICT(weight), * FROM mine").fetchall() == [(50.0, 5.0)]
-    connection.execute("CREATE SCHEMA s; CREATE TABLE s.mine AS SELECT 6::float8 AS a; SET search_path = s, pg_temp")
+    connection.execute(
+        "CREATE SCHEMA s; CREATE TABLE s.mine AS SELECT 6::float8 AS a; SET search_path = s, pg_temp"
+    )
     assert connection.execute("SELECT PREDICT(weight), * FROM mine").fetchall() == [(60.0, 6.0)]
 
 
@@ -246,7 +252,7 @@ def test_notifications_notices_and_copy(connection: psycopg.Connection[Any], dat
 
 def test_a_large_result_and_a_large_statement(connection: psycopg.Connection[Any]) -> None:
     total = 0
-    with connection.cursor("c") as cursor:
+    with connection.transaction(), connection.cursor("c") as cursor:
         cursor.itersize = 20_000
         cursor.execute("SELECT repeat('x', 1000) FROM generate_series(1, 50000)")
         for (text,) in cursor:
@@ -262,14 +268,19 @@ def test_a_large_result_and_a_large_statement(connection: psycopg.Connection[Any
 
 def test_a_user_s_own_function_called_predict(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE FUNCTION predict(x int) RETURNS int LANGUAGE sql AS 'SELECT $1 + 1'")
-    assert connection.execute("SELECT predict(41), predicted FROM (SELECT 1 AS predicted) AS s").fetchone() == (42, 1)
+    assert connection.execute(
+        "SELECT predict(41), predicted FROM (SELECT 1 AS predicted) AS s"
+    ).fetchone() == (42, 1)
 
 
 def test_a_database_without_pgpredict(proxy: RunningProxy, server: Server) -> None:
     dsn = proxy.dsn(make_conninfo(server.admin_dsn, dbname="postgres"))
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TEMPORARY TABLE t (predict int)")
-        assert connection.execute("SELECT count(predict), 'PREDICT(x)' FROM t").fetchone() == (0, "PREDICT(x)")
+        assert connection.execute("SELECT count(predict), 'PREDICT(x)' FROM t").fetchone() == (
+            0,
+            "PREDICT(x)",
+        )
         with pytest.raises(psycopg.Error) as caught:
             connection.execute("SELECT PREDICT(m USING predict AS x) FROM t")
         assert caught.value.diag.message_hint is not None
@@ -332,19 +343,22 @@ def test_a_client_that_says_nothing_is_let_go(server: Server) -> None:
 def test_a_malformed_message_in_a_session_ends_that_session_only(
     proxy: RunningProxy, connection: psycopg.Connection[Any], database: Database
 ) -> None:
-    other = proxy.connect(database)
-    os.write(other.pgconn.socket, b"Q\x00\x00\x00\x01")
-    with pytest.raises(psycopg.OperationalError):
-        other.execute("SELECT 1")
+    with proxy.connect(database) as other:
+        os.write(other.pgconn.socket, b"Q\x00\x00\x00\x01")
+        with pytest.raises(psycopg.OperationalError):
+            other.execute("SELECT 1")
     assert connection.execute(PREDICT).fetchone() == (20.0,)
 
 
 def test_the_limit_of_connections(server: Server) -> None:
     with running_proxy(server.admin_dsn, "--connections", "2") as proxy:
         dsn = proxy.dsn(server.admin_dsn)
-        with psycopg.connect(dsn), psycopg.connect(dsn):
-            with pytest.raises(psycopg.OperationalError, match="too many clients"):
-                psycopg.connect(dsn)
+        with (
+            psycopg.connect(dsn),
+            psycopg.connect(dsn),
+            pytest.raises(psycopg.OperationalError, match="too many clients"),
+        ):
+            psycopg.connect(dsn)
         eventually(lambda: can_connect(dsn))
 
 
@@ -357,30 +371,29 @@ def can_connect(dsn: str) -> bool:
 
 
 def test_a_server_that_is_not_there() -> None:
-    with running_proxy("host=127.0.0.1 port=1") as proxy:
-        with pytest.raises(psycopg.OperationalError, match="cannot connect to the server at 127.0.0.1:1"):
-            psycopg.connect(proxy.dsn("user=me dbname=me"))
+    said = r"cannot connect to the server at 127\.0\.0\.1:1"
+    with running_proxy("host=127.0.0.1 port=1") as proxy, pytest.raises(psycopg.OperationalError, match=said):
+        psycopg.connect(proxy.dsn("user=me dbname=me"))
 
 
 def test_a_backend_that_is_killed_ends_its_session_only(
     proxy: RunningProxy, connection: psycopg.Connection[Any], database: Database
 ) -> None:
-    victim = proxy.connect(database)
-    with database.connect() as direct:
+    with proxy.connect(database) as victim, database.connect() as direct:
         direct.execute("SELECT pg_terminate_backend(%s)", (victim.info.backend_pid,))
-    with pytest.raises(psycopg.errors.AdminShutdown):
-        victim.execute(PREDICT)
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            victim.execute(PREDICT)
     assert connection.execute(PREDICT).fetchone() == (20.0,)
 
 
 def test_a_client_that_vanishes_leaves_no_backend(proxy: RunningProxy, database: Database) -> None:
-    victim = proxy.connect(database)
-    pid = victim.info.backend_pid
-    victim.pgconn.send_query(b"SELECT pg_sleep(60)")
-    victim.pgconn.flush()
-    time.sleep(0.2)
-    os.close(os.dup(victim.pgconn.socket))
-    socket.socket(fileno=os.dup(victim.pgconn.socket)).shutdown(socket.SHUT_RDWR)
+    with proxy.connect(database) as victim:
+        pid = victim.info.backend_pid
+        victim.pgconn.send_query(b"SELECT pg_sleep(60)")
+        victim.pgconn.flush()
+        time.sleep(0.2)
+        with socket.socket(fileno=os.dup(victim.pgconn.socket)) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
     with database.connect() as direct:
         alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
         if direct.info.server_version < 140000:  # older servers look for their client at the end only
@@ -392,11 +405,12 @@ def test_shutdown_finishes_running_statements_and_refuses_new_ones(
     server: Server, database: Database
 ) -> None:
     with running_proxy(server.admin_dsn) as proxy:
-        busy, idle = proxy.connect(database), proxy.connect(database)
+        busy, idle = clients = proxy.connect(database), proxy.connect(database)
         busy.pgconn.send_query(b"SELECT 'done', pg_sleep(1.5)")
         busy.pgconn.flush()
         time.sleep(0.3)
         proxy.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "event=drain" in proxy.logged())
         with pytest.raises(psycopg.errors.AdminShutdown):
             idle.execute("SELECT 1")
         with pytest.raises(psycopg.OperationalError, match="shutting down"):
@@ -405,6 +419,8 @@ def test_shutdown_finishes_running_statements_and_refuses_new_ones(
         assert result is not None
         assert result.get_value(0, 0) == b"done"
         assert proxy.process.wait(10) == 0
+        for client in clients:
+            client.close()
         assert not list(proxy.directory.glob(".s.PGSQL.*"))
 
 
@@ -445,7 +461,9 @@ def test_passwords_pass(server: Server, database: Database) -> None:
             psycopg.connect(dsn, password="wrong")
 
 
-def test_no_values_and_no_secrets_in_the_log(proxy: RunningProxy, connection: psycopg.Connection[Any]) -> None:
+def test_no_values_and_no_secrets_in_the_log(
+    proxy: RunningProxy, connection: psycopg.Connection[Any]
+) -> None:
     connection.execute("SELECT PREDICT(weight USING 2.0::float8 AS a), 'hush-hush'")
     with pytest.raises(psycopg.Error):
         connection.execute("SELECT PREDICT(weight USING b), 'hush-hush' FROM (SELECT 1 AS b) AS s")
