@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -387,7 +388,7 @@ def test_a_backend_that_is_killed_ends_its_session_only(
 
 
 def test_a_client_that_vanishes_leaves_no_backend(proxy: RunningProxy, database: Database) -> None:
-    with proxy.connect(database) as victim:
+    with contextlib.closing(proxy.connect(database)) as victim:
         pid = victim.info.backend_pid
         victim.pgconn.send_query(b"SELECT pg_sleep(60)")
         victim.pgconn.flush()
