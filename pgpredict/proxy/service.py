@@ -9,7 +9,8 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from pgpredict.errors import PgpredictError
 from rewriter.scan import mentions_bytes
@@ -17,6 +18,7 @@ from rewriter.scan import mentions_bytes
 from .errors import Draining, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
 from .listening import listening
 from .login import Client, authenticate, check_certificate, check_direct, first_packet, note_tls
+from .metrics import HttpEndpoint
 from .relay import Relay
 from .rewriting import Rewriting
 from .session import Session
@@ -33,6 +35,8 @@ logger = logging.getLogger(__name__)
 #: connections beyond the limit that are told so; still more are closed without a word
 _MARGIN = 100
 _HANDSHAKE = b"\x16"
+#: that the server may take to answer a health check
+_PROBE_SECONDS = 2.0
 
 
 class Proxy:
@@ -70,7 +74,7 @@ class Proxy:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        with listening(self.settings) as listeners:
+        with listening(self.settings) as listeners, self._http():
             for listener in listeners:
                 loop.add_reader(listener.fileno(), self._accept, listener)
             logger.info("event=listening on=%s server=%s", self.settings.listen, self._upstream.name)
@@ -81,6 +85,26 @@ class Proxy:
                 loop.remove_reader(listener.fileno())
         self._rewriting.close()
         logger.info("event=stopped")
+
+    @contextlib.contextmanager
+    def _http(self) -> Iterator[None]:
+        if not self.settings.http:
+            yield
+            return
+        endpoint = HttpEndpoint(self.settings.http, self.stats, self.health)
+        try:
+            yield
+        finally:
+            endpoint.close()
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Tell whether clients can be served: the server takes connections, and so do we; from any thread."""
+        told: dict[str, Any] = {"sessions": self.stats.active, "draining": self.is_draining}
+        try:
+            self._upstream.probe(_PROBE_SECONDS)
+        except OSError as error:
+            return False, {**told, "server": f"{self._upstream.name}: {error.strerror or error}"}
+        return not self.is_draining, {**told, "server": "ok"}
 
     @property
     def is_draining(self) -> bool:

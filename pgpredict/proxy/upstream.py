@@ -73,6 +73,18 @@ class Upstream:
         """The server, for messages."""
         return self.path if self.is_unix else f"{self.host}:{self.port}"
 
+    def probe(self, seconds: float) -> None:
+        """See whether something takes connections there; from any thread.
+
+        :raises OSError: if not
+        """
+        if not self.is_unix:
+            socket.create_connection((self.host, self.port), seconds).close()
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(seconds)
+            probe.connect(self.path)
+
     async def connect(self) -> tuple[Side, bool]:
         """Return a connection to the server, and whether it is encrypted.
 

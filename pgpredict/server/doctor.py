@@ -16,12 +16,14 @@ from pgpredict.errors import PgpredictError
 
 from .account import can_read
 from .cluster import Cluster
+from .daemon import interpreter, log_path
 from .database import RUNTIME_ROLE, available_version, extension_version
 from .home import Home
 from .local import current_cluster, databases
 from .private import find_servers, why_not_fetchable
+from .proxy import answers, proxy_port, proxy_process
 from .queries import query
-from .runtime import ask, interpreter, runtime_exists, runtime_process
+from .runtime import ask, runtime_exists, runtime_process
 
 State = Literal["ok", "warn", "fail"]
 
@@ -87,6 +89,7 @@ def examine(home: Home) -> Iterator[Check]:
     else:
         yield from _guarded("server", lambda: check_server(cluster))
     yield from _guarded("runtime", lambda: check_runtime(cluster))
+    yield from _guarded("proxy", lambda: check_proxy(cluster))
     if cluster.pid() is not None:
         for name in databases(cluster):
             yield from _guarded(f"database {name}", lambda name=name: check_database(cluster, name))  # type: ignore[misc]
@@ -224,6 +227,22 @@ def check_runtime(cluster: Cluster) -> Iterator[Check]:
         yield Check("runtime", "fail", error.message, mend)
         return
     yield Check("runtime", "ok", f"process {process.pid} answers on {str(cluster.home.runtime_socket)!r}")
+
+
+def check_proxy(cluster: Cluster) -> Iterator[Check]:
+    """Look whether the server can be reached through the proxy."""
+    process = proxy_process(cluster)
+    if process is None:
+        yield Check("proxy", "fail", "the proxy does not run", UP)
+    elif not answers(cluster):
+        yield Check(
+            "proxy",
+            "fail",
+            f"the server does not answer through the proxy, process {process.pid}",
+            f"see its log {str(log_path(cluster, 'proxy'))!r}; then {UP}",
+        )
+    else:
+        yield Check("proxy", "ok", f"process {process.pid} answers on port {proxy_port(cluster)}")
 
 
 def check_database(cluster: Cluster, name: str) -> Iterator[Check]:

@@ -12,6 +12,7 @@ from .database import available_version, extension_version, make_database, renew
 from .home import Home
 from .install import ServerInstall
 from .private import SILENT, Progress, fetch, find_servers, why_not_fetchable
+from .proxy import start_proxy, stop_proxy
 from .runtime import start_runtime, stop_runtime
 
 
@@ -103,10 +104,10 @@ def named_server(name: str, found: list[ServerInstall]) -> list[ServerInstall]:
 
 
 def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durable: bool = True) -> Started:
-    """Bring the server, the database and the runtime up; whatever runs already is left alone.
+    """Bring the server, the database, the runtime and the proxy up; whatever runs already is left alone.
 
     :param progress: called with a line about what is going on
-    :param restart: stop both first
+    :param restart: stop them first
     :param durable: False for data that is thrown away
     :raises ServerError: if something cannot be started
     """
@@ -118,6 +119,7 @@ def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durabl
         home.remember(server=install.to_json(), run=str(home.run))
         cluster = Cluster(home, install, durable=durable)
         if restart:
+            stop_proxy(cluster)
             stop_runtime(cluster)
             cluster.stop()
         started = cluster.start(progress)
@@ -127,6 +129,7 @@ def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durabl
             update_extensions(cluster, progress)
         # a restarted server may have changed its port
         runtime_started = start_runtime(cluster, restart=started, progress=progress)
+        start_proxy(cluster, restart=started, progress=progress)
     return Started(cluster, started, runtime_started, newer)
 
 
@@ -149,7 +152,7 @@ def databases(cluster: Cluster) -> list[str]:
 
 
 def down(home: Home, progress: Progress = SILENT) -> bool:
-    """Stop the runtime and the server.
+    """Stop the proxy, the runtime and the server.
 
     :returns: whether anything ran
     :raises ServerError: if something does not end
@@ -160,10 +163,12 @@ def down(home: Home, progress: Progress = SILENT) -> bool:
         cluster = current_cluster(home)
         if cluster is None:
             return False
+        progress("stopping the proxy")
+        ran = stop_proxy(cluster)
         progress("stopping the inference runtime")
-        runtime_ran = stop_runtime(cluster)
+        ran = stop_runtime(cluster) or ran
         progress("stopping the server")
-        return cluster.stop() or runtime_ran
+        return cluster.stop() or ran
 
 
 def local_dsn(home: Home | None = None, dbname: str = DATABASE) -> str:
