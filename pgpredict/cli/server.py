@@ -107,7 +107,7 @@ def down() -> None:
 def status(as_json: bool) -> None:
     """Show the server, its databases and models, and what the runtime does.
 
-    Exit code 1 if the server or the runtime does not run.
+    Exit code 1 if the server, the runtime or the proxy does not run.
     """
     state = overview(Home.default())
     if as_json:
@@ -115,7 +115,8 @@ def status(as_json: bool) -> None:
     else:
         print_status(state)
     runtime = state["runtime"] or {}
-    if not state["running"] or not runtime.get("pid") or runtime.get("error"):
+    proxy = state["proxy"] or {}
+    if not state["running"] or not runtime.get("pid") or runtime.get("error") or not proxy.get("pid"):
         sys.exit(1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import signal
 import socket
@@ -13,13 +15,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
 from onnx_models import storing
 from pgpredict.proxy import frames
 from tests import graphs
-from tests.fix_proxy import RunningProxy, running_proxy
+from tests.fix_proxy import RunningProxy, free_port, running_proxy
 from tests.fix_runtime import eventually
 from tests.fix_server import Database, Server
 
@@ -439,6 +442,53 @@ def test_settings_are_read_again(server: Server, database: Database, tmp_path: A
             proxy.process.send_signal(signal.SIGHUP)
             eventually(lambda: "event=reload_failed" in proxy.logged())
             assert "connektions" in proxy.logged()
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("GET", path)
+    response = connection.getresponse()
+    text = response.read().decode()
+    connection.close()
+    return response.status, text
+
+
+def test_metrics_and_health(server: Server, database: Database) -> None:
+    port = free_port()
+    with database.connect() as direct:
+        store(direct, 10.0)
+    with running_proxy(server.admin_dsn, "--http", f"127.0.0.1:{port}") as proxy:
+        with proxy.connect(database) as connection:
+            for _ in range(3):
+                connection.execute(PREDICT)
+            with pytest.raises(psycopg.errors.UndefinedObject):
+                connection.execute("SELECT PREDICT(nobody USING 1 AS a)")
+            status, health = fetch(port, "/health")
+            assert (status, json.loads(health)) == (200, {"sessions": 1, "draining": False, "server": "ok"})
+            status, metrics = fetch(port, "/metrics")
+        assert fetch(port, "/else")[0] == 404
+    assert status == 200
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(metrics)
+        for sample in family.samples
+    }
+    assert samples["pgpredict_connections_total",] == 1
+    assert samples["pgpredict_sessions",] == 1
+    assert samples["pgpredict_statements_total", "rewritten"] == 3
+    assert samples["pgpredict_rewrite_cache_total", "hit"] == 2
+    assert samples["pgpredict_refused_statements_total", "42704"] == 1
+    assert samples["pgpredict_rewrite_seconds_count",] == 4
+    assert samples["pgpredict_messages_total", "query"] == 4
+    assert samples["pgpredict_bytes_total", "server"] > 100
+
+
+def test_health_of_a_proxy_without_a_server() -> None:
+    port = free_port()
+    with running_proxy("host=127.0.0.1 port=1", "--http", f"127.0.0.1:{port}"):
+        status, health = fetch(port, "/health")
+    assert status == 503
+    assert "127.0.0.1:1" in json.loads(health)["server"]
 
 
 def test_who_the_proxy_is_lets_nobody_else_in(server: Server, database: Database) -> None:

@@ -30,6 +30,7 @@ from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
 from pgpredict.server.overview import overview
 from pgpredict.server.private import find_servers
+from pgpredict.server.proxy import proxy_port, proxy_process, proxy_tcp_dsn
 from pgpredict.server.runtime import ask, runtime_process, stop_runtime
 from pgpredict.server.shadow import extension_files
 from tests import summing
@@ -130,6 +131,38 @@ def test_killed_runtime_comes_back(local_home: Home) -> None:
     started = up(local_home)
     assert (started.server_started, started.runtime_started) == (False, True)
     assert ask(cluster)["ok"]
+
+
+def test_killed_or_frozen_proxy_comes_back(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    assert "through 42" in pgpredict(local_home, "psql", "-Atc", "SELECT 'through ' || 42").stdout
+    for harm in (psutil.Process.kill, psutil.Process.suspend):
+        process = proxy_process(cluster)
+        assert process is not None
+        port = proxy_port(cluster)
+        harm(process)
+        if harm is psutil.Process.kill:
+            process.wait(30)
+            assert pgpredict(local_home, "status").returncode == 1
+            said = pgpredict(local_home, "psql", "-Atc", "SELECT 42")
+            assert said.stdout == "42\n"
+            assert "the proxy does not run" in said.stderr
+        assert [check.name for check in failures(local_home)] == ["proxy"]
+        up(local_home)
+        assert failures(local_home) == []
+        assert proxy_process(cluster) not in (None, process)
+        assert proxy_port(cluster) == port
+
+
+def test_the_proxy_asks_for_the_password_over_tcp_and_predicts(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(proxy_tcp_dsn(cluster), passfile="/dev/null")
+    with (
+        psycopg.connect(proxy_tcp_dsn(cluster), password=cluster.password) as connection,
+        pytest.raises(psycopg.errors.UndefinedObject, match='model "nothing" does not exist'),
+    ):
+        connection.execute("SELECT PREDICT(nothing USING 1 AS a)")
 
 
 def test_frozen_runtime_is_replaced(local_home: Home) -> None:
