@@ -137,7 +137,9 @@ class Beside(InPlace):
                 pieces = ("(pg_catalog.array_agg(", *input_.pieces, "))[1]")
                 input_ = dataclasses.replace(input_, pieces=pieces)
             inputs.append(input_)
-        return dataclasses.replace(run, inputs=tuple(inputs))
+        # an aggregate of a column of this query, also in a subquery of it
+        tie = f"pg_catalog.count(ROW({run.tie}))" if run.tie else ""
+        return dataclasses.replace(run, inputs=tuple(inputs), tie=tie)
 
     def _emit(self, plan: Plan, splicer: Splicer, rules: Sequence[Rule]) -> None:
         runs = plan.runs + plan.inline

@@ -20,7 +20,7 @@ from .errors import (
     UnknownVersion,
 )
 from .explain import Report, find_explain
-from .forms import Call, find_calls
+from .forms import Call, find_calls, is_name_of_something
 from .modify import LEAST_ROWS, Modification, modification, table_name
 from .names import quote
 from .plan import Plan, Run, join_equal
@@ -115,6 +115,7 @@ class _Answering:
         self.model = catalog.model
         self.model_names = catalog.model_names
         self.has_function = catalog.has_function
+        self.is_volatile = catalog.is_volatile
         self.settings = catalog.settings
         self.texts_are_bytes = catalog.texts_are_bytes
         self.primary_key = catalog.primary_key
@@ -215,6 +216,9 @@ class _Statement(Beside):
         ``predict(name)`` alone could be a call of theirs. It is left to PostgreSQL if there is no such model
         and it stands where no prediction could stand anyhow, or a function of that name exists.
         """
+        in_from = self.scopes.in_from(call.first)
+        if call.is_plain and is_name_of_something(self.tokens, call, in_from=in_from):
+            return False
         is_model = len(call.path) == 1 or call.path[:-1] == ("models",)
         if not is_model and call.is_plain:
             # an argument of a function: a column by its table's name
@@ -234,9 +238,8 @@ class _Statement(Beside):
             self.models[call.path, call.version] = model
             return True
         if call.is_plain:
-            block = innermost(self.blocks, call.first)
-            in_from = block is None or block.clause_of(call.first) == "from"
-            if in_from or self.catalog.has_function(call.name):
+            outside = in_from or innermost(self.blocks, call.first) is None
+            if outside or self.catalog.has_function(call.name):
                 return False
         close = difflib.get_close_matches(call.model, list(self.catalog.model_names()), 3, 0.5)
         raise UnknownModel(

@@ -56,6 +56,13 @@ class Scopes:
         """Return the innermost SELECT or data-modifying statement that holds a token."""
         return next(iter(self._around(index)), None)
 
+    def in_from(self, index: int) -> bool:
+        """Tell whether a token stands among the sources of a SELECT or a data-modifying statement."""
+        container = self.container(index)
+        if isinstance(container, Block):
+            return container.clause_of(index) == "from"
+        return container is not None and (index in container.target or index in container.source)
+
     def of(self, call: Call) -> Scope:
         """Return the scope of a form.
 

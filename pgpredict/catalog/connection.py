@@ -87,6 +87,10 @@ class ConnectionCatalog:
         """Tell whether a function of this name is in the search path."""
         return bool(self._rows(queries.FUNCTION, (name,))[0][0])
 
+    def is_volatile(self, names: Sequence[str]) -> bool:
+        """Tell whether a volatile function has one of these names, in whatever schema."""
+        return bool(self._rows(queries.VOLATILE, (list(names),))[0][0])
+
     def primary_key(self, table: str) -> Sequence[str]:
         """Return the columns of a table's primary key."""
         return [row[0] for row in self._rows(queries.PRIMARY_KEY, (table,))]
