@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from .errors import NotSupported
 from .plan import Plan
 from .scan import Token
-from .scope import innermost, is_word
+from .scope import innermost, is_word, matching
 from .sources import Source
 from .splice import Span
 
@@ -40,6 +40,8 @@ _BEFORE_OPERANDS = frozenset(
         *("case", "when", "then", "else", "in", "like", "ilike", "similar", "is", "from", "symmetric"),
     )
 )
+#: words that ``(a, b)`` follows as a row
+_BEFORE_ROWS = (_BEFORE_OPERANDS | {"by", "between"}) - {"in", "all", "using"}
 
 
 @dataclasses.dataclass
@@ -131,12 +133,46 @@ class _Collector:
             return
         if len(path) > 1:
             self._schema_qualified(index, [*path, "*"])
-        owner = innermost(self.blocks, index)
-        if owner is not None and owner.depth == self.tokens[index].depth:
+        if self._is_output_star(index, star) or self._is_spread(index):
             self._all_columns(source)
             self.found.stars.append((Span(self.tokens[index].start, self.tokens[star].end), source.alias))
         else:
             self._row(index, star, source)
+
+    def _is_output_star(self, index: int, star: int) -> bool:
+        """Tell whether ``t.*`` is an output, rather than a row as a value: ``t.* IS NULL``, ``ORDER BY t.*``."""
+        owner = innermost(self.blocks, index)
+        if owner is None or owner.depth != self.tokens[index].depth:
+            return False
+        select = owner.clauses["select"]
+        if not select.start <= index < select.end or (star + 1 < select.end and self._text(star + 1) != ","):
+            return False
+        before = self._text(index - 1)
+        begins = index == select.start or before in (",", "all", "distinct")
+        return begins or (before == ")" and self._opens_operand(index - 1))
+
+    def _is_spread(self, index: int) -> bool:
+        """Tell whether ``t.*`` gives its columns one by one: in ROW (...), (..., ...) and VALUES (...)."""
+        depth = self.tokens[index].depth
+        opening = self._opening(index, depth - 1)
+        if is_word(self.tokens, opening - 1, "row", "values"):
+            return True
+        first = opening
+        while self._text(first - 1) == "," and self._text(first - 2) == ")":
+            first = self._opening(first - 2, depth - 1)
+        if is_word(self.tokens, first - 1, "values"):
+            return True
+        distinct = is_word(self.tokens, opening - 1, "on") and is_word(self.tokens, opening - 2, "distinct")
+        if distinct or self.plan.block.clause_of(index) == "group":
+            return False
+        before = self.tokens[opening - 1]
+        listed = before.kind == "operator" or before.text in ("(", "[", ",")
+        if not (
+            listed or self._opens_operand(opening - 1) or is_word(self.tokens, opening - 1, *_BEFORE_ROWS)
+        ):
+            return False
+        inside = range(opening + 1, matching(self.tokens, opening))
+        return any(self.tokens[at].text == "," and self.tokens[at].depth == depth for at in inside)
 
     def _schema_qualified(self, index: int, path: list[str]) -> None:
         source = self.plan.clause.source(path[-2])
