@@ -13,35 +13,14 @@ from collections.abc import Iterator
 from .errors import NotSupported
 from .plan import Plan
 from .scan import Token
-from .scope import innermost, is_word, matching
+from .scope import innermost, is_word
 from .sources import Source
 from .splice import Span
+from .stars import BEFORE_OPERANDS, is_output_star, is_spread, opening_of, opens_operand
 
 SYSTEM_COLUMNS = frozenset(("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"))
 #: tokens that end an operand, so that a name right behind them is an alias and no column
 _KEYWORD_VALUES = frozenset(("end", "null", "true", "false", "current_date", "current_timestamp"))
-#: words that an operand follows; without quotes no column is called so
-_BEFORE_OPERANDS = frozenset(
-    (
-        *(
-            "select",
-            "distinct",
-            "all",
-            "where",
-            "having",
-            "on",
-            "using",
-            "limit",
-            "offset",
-            "and",
-            "or",
-            "not",
-        ),
-        *("case", "when", "then", "else", "in", "like", "ilike", "similar", "is", "from", "symmetric"),
-    )
-)
-#: words that ``(a, b)`` follows as a row
-_BEFORE_ROWS = (_BEFORE_OPERANDS | {"by", "between"}) - {"in", "all", "using"}
 
 
 @dataclasses.dataclass
@@ -54,6 +33,7 @@ class References:
     :ivar stars: ``*`` and ``t.*`` among the outputs, with the alias of the latter
     :ivar rows: whole rows used as a value, by alias
     :ivar prefixes: schema names in front of a table's name, which have to go
+    :ivar bare: sources that something is asked of that is no column of theirs
     :ivar unqualified: all names without qualifier
     """
 
@@ -63,6 +43,7 @@ class References:
     stars: list[tuple[Span, str | None]] = dataclasses.field(default_factory=list)
     rows: dict[str, list[Span]] = dataclasses.field(default_factory=dict)
     prefixes: list[Span] = dataclasses.field(default_factory=list)
+    bare: set[str] = dataclasses.field(default_factory=set)
     unqualified: set[str] = dataclasses.field(default_factory=set)
 
 
@@ -124,6 +105,9 @@ class _Collector:
         source = self.plan.clause.source(alias)
         if source is not None and (source.column(name) is not None or name in SYSTEM_COLUMNS):
             self.found.columns.add((alias, name))
+        elif source is not None:
+            # PostgreSQL is to say that there is no such column, not that there is no such table
+            self.found.bare.add(alias)
 
     def _qualified_star(self, index: int, star: int, path: list[str]) -> None:
         source = self.plan.clause.source(path[-1])
@@ -133,46 +117,11 @@ class _Collector:
             return
         if len(path) > 1:
             self._schema_qualified(index, [*path, "*"])
-        if self._is_output_star(index, star) or self._is_spread(index):
+        if is_output_star(self.tokens, self.blocks, index, star) or is_spread(self.plan, index):
             self._all_columns(source)
             self.found.stars.append((Span(self.tokens[index].start, self.tokens[star].end), source.alias))
         else:
             self._row(index, star, source)
-
-    def _is_output_star(self, index: int, star: int) -> bool:
-        """Tell whether ``t.*`` is an output, rather than a row as a value: ``t.* IS NULL``, ``ORDER BY t.*``."""
-        owner = innermost(self.blocks, index)
-        if owner is None or owner.depth != self.tokens[index].depth:
-            return False
-        select = owner.clauses["select"]
-        if not select.start <= index < select.end or (star + 1 < select.end and self._text(star + 1) != ","):
-            return False
-        before = self._text(index - 1)
-        begins = index == select.start or before in (",", "all", "distinct")
-        return begins or (before == ")" and self._opens_operand(index - 1))
-
-    def _is_spread(self, index: int) -> bool:
-        """Tell whether ``t.*`` gives its columns one by one: in ROW (...), (..., ...) and VALUES (...)."""
-        depth = self.tokens[index].depth
-        opening = self._opening(index, depth - 1)
-        if is_word(self.tokens, opening - 1, "row", "values"):
-            return True
-        first = opening
-        while self._text(first - 1) == "," and self._text(first - 2) == ")":
-            first = self._opening(first - 2, depth - 1)
-        if is_word(self.tokens, first - 1, "values"):
-            return True
-        distinct = is_word(self.tokens, opening - 1, "on") and is_word(self.tokens, opening - 2, "distinct")
-        if distinct or self.plan.block.clause_of(index) == "group":
-            return False
-        before = self.tokens[opening - 1]
-        listed = before.kind == "operator" or before.text in ("(", "[", ",")
-        if not (
-            listed or self._opens_operand(opening - 1) or is_word(self.tokens, opening - 1, *_BEFORE_ROWS)
-        ):
-            return False
-        inside = range(opening + 1, matching(self.tokens, opening))
-        return any(self.tokens[at].text == "," and self.tokens[at].depth == depth for at in inside)
 
     def _schema_qualified(self, index: int, path: list[str]) -> None:
         source = self.plan.clause.source(path[-2])
@@ -225,7 +174,7 @@ class _Collector:
         depth = self.plan.block.depth
         clause = self.plan.block.clause_of(index)
         if clause == "select":
-            opening = self._opening(index, depth)
+            opening = opening_of(self.tokens, index, depth)
             distinct = is_word(self.tokens, opening - 1, "on") and is_word(
                 self.tokens, opening - 2, "distinct"
             )
@@ -252,7 +201,7 @@ class _Collector:
         """Tell whether a name stands where a value can stand, and is no alias, type or label."""
         before = self.tokens[index - 1]
         after = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
-        if before.text == ")" and self._opens_operand(index - 1):
+        if before.text == ")" and opens_operand(self.tokens, index - 1):
             return True
         if before.text in ("::", ")", "]") or before.kind in ("quoted", "string", "number", "param"):
             return False
@@ -260,7 +209,7 @@ class _Collector:
             if before.text in ("as", "collate", "over", "of", "window") or before.text in _KEYWORD_VALUES:
                 return False
             known = any(source.column(before.text) for source in self.plan.clause.sources)
-            if (known and before.text not in _BEFORE_OPERANDS) or (
+            if (known and before.text not in BEFORE_OPERANDS) or (
                 index > 1 and self.tokens[index - 2].text == "."
             ):
                 return False
@@ -269,18 +218,6 @@ class _Collector:
         # EXTRACT(year FROM ...)
         return not (before.text == "(" and after is not None and after.text == "from")
 
-    def _opens_operand(self, close: int) -> bool:
-        """Tell whether a closing parenthesis is that of DISTINCT ON (...) or OPERATOR(...)."""
-        opening = self._opening(close, self.tokens[close].depth)
-        return is_word(self.tokens, opening - 1, "on", "operator")
-
-    def _opening(self, index: int, depth: int) -> int:
-        """Return the index of the parenthesis before a token that stands at a depth."""
-        index -= 1
-        while index > 0 and self.tokens[index].depth > depth:
-            index -= 1
-        return index
-
     def _is_source_name(self, index: int) -> bool:
         """Tell whether a name in the FROM of a nested query is a table or an alias there, and no value."""
         owner = innermost(self.blocks, index)
@@ -288,7 +225,7 @@ class _Collector:
             return False
         depth = self.tokens[index].depth
         if depth > owner.depth:
-            opening = self._opening(index, depth - 1)
+            opening = opening_of(self.tokens, index, depth - 1)
             is_call = self.tokens[opening - 1].is_name and not is_word(
                 self.tokens, opening - 1, "from", "join", "lateral", "only", "on", "and", "or", "not"
             )

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 from .errors import RewriteError
+from .scan import scan
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -68,6 +69,19 @@ class Text:
         except RewriteError as error:
             error.position = None if error.position is None else self.origin(error.position)
             raise
+
+    def marked(self) -> list[Piece]:
+        """Return this text as pieces that are written as they are and still know where they came from."""
+        pieces: list[Piece] = [self.sql[: self.starts[0]] if self.starts else self.sql]
+        ends = [*self.starts[1:], len(self.sql)]
+        for start, end, (origin, length) in zip(self.starts, ends, self.origins, strict=True):
+            copied, at = self.sql[start : start + length], 0
+            for token in scan(copied):
+                pieces += [copied[at : token.start], Mark(origin + token.start)]
+                at = token.start
+            pieces += [] if copied else [Mark(origin)]
+            pieces += [copied[at:], self.sql[start + length : end]]
+        return pieces
 
     def through(self, first: Text) -> Text:
         """Return this text with its origins in the statement that another text was made from.

@@ -307,10 +307,12 @@ class _Statement(Beside):
             for call in run.outputs[0].calls:
                 otherwise = row_expression(call, run, self.prefix)
                 self.splicer.replace(call.span, found.answer(call, run, number, otherwise, self.prefix))
-        query = Splicer(self.sql).render(found.query(runs, self.prefix)).sql
+        query = Splicer(self.sql).render(found.query(runs, self.prefix))
         forced = dataclasses.replace(self.setting, way="batch")
-        asked = rewrite(query, self.catalog, rules=self.rules, setting=forced).sql
-        for span, pieces in found.join(asked, self.prefix):
+        with query.placing_errors():
+            asked = rewrite(query.sql, self.catalog, rules=self.rules, setting=forced)
+        traced = query if asked._text is None else asked._text.through(query)
+        for span, pieces in found.join(traced.marked(), self.prefix):
             self.splicer.replace(span, pieces)
         spans = {call.span for call in calls}
         self.runs = [run for run in self.runs if run.call.span not in spans] + runs

@@ -87,8 +87,8 @@ class _Emitter:
         chunks = Chunks(self.plan, self.carry, self.p, self.laterals)
         pieces: list[Piece] = ["FROM (", *chunks.select(), f") AS {self.p}p"]
         # a table without columns has nothing to carry, but t.* wants to find it
-        empty = {alias for _, alias in self.found.stars if alias and alias not in self.carry.sources}
-        for alias in (*self.carry.sources, *sorted(empty)):
+        empty = self.found.bare | {alias for _, alias in self.found.stars if alias}
+        for alias in (*self.carry.sources, *sorted(empty.difference(self.carry.sources))):
             pieces.append(self._lateral(self.carry.sources.get(alias, []), quote(alias)))
         if self.carry.merged:
             pieces.append(self._lateral(self.carry.merged, f"{self.p}j"))

@@ -221,6 +221,35 @@ def test_errors_of_postgresql_point_into_the_users_text(bench: Bench, column: st
     assert rewritten.origin(int(caught.value.diag.statement_position or 0)) == statement.index(column) + 1
 
 
+@pytest.mark.parametrize(
+    ("statement", "sqlstate", "at"),
+    [
+        (
+            "UPDATE target SET value = PREDICT(delay) + 1 WHERE nope < 2 AND PREDICT(delay) > 3",
+            "42703",
+            "nope",
+        ),
+        (
+            r"UPDATE target SET value = PREDICT(delay) WHERE id<2 AND(note||E'\'x'||nope) = 'a'",
+            "42703",
+            "nope",
+        ),
+        ("UPDATE target SET value = PREDICT(delay) WHERE id = 'x' RETURNING PREDICT(delay)", "22P02", "'x'"),
+        ("DELETE FROM target WHERE PREDICT(delay) > 3 AND t.nope RETURNING *", "42P01", "t.nope"),
+        ("SELECT f.nope, PREDICT(delay) FROM flights AS f", "42703", "f.nope"),
+        ("SELECT f.flight, (SELECT w.nope), PREDICT(delay) FROM flights f, weather w", "42703", "w.nope"),
+    ],
+)
+def test_errors_beside_batches_are_those_of_the_plain_statement(
+    bench: Bench, statement: str, sqlstate: str, at: str
+) -> None:
+    rewritten = rewrite(statement, bench.catalog, setting=Setting("batch"))
+    with pytest.raises(psycopg.Error) as caught:
+        bench.run(rewritten.sql)
+    position = rewritten.origin(int(caught.value.diag.statement_position or 0))
+    assert (caught.value.sqlstate, position) == (sqlstate, statement.index(at) + 1)
+
+
 @pytest.mark.parametrize("feature", ["sum(flight) OVER ()", "generate_series(1, 2)", "1 + count(*)"])
 def test_features_of_more_than_one_row_are_refused(bench: Bench, feature: str) -> None:
     statement = f"SELECT count(*), PREDICT(delay USING 'UA' AS carrier, {feature} AS distance) FROM flights"
