@@ -201,6 +201,9 @@ class _Collector:
         """Tell whether a name stands where a value can stand, and is no alias, type or label."""
         before = self.tokens[index - 1]
         after = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
+        if before.text == "(" and self._opens_window(index - 1):
+            # the name of another window
+            return False
         if before.text == ")" and opens_operand(self.tokens, index - 1):
             return True
         if before.text in ("::", ")", "]") or before.kind in ("quoted", "string", "number", "param"):
@@ -217,6 +220,13 @@ class _Collector:
             return False
         # EXTRACT(year FROM ...)
         return not (before.text == "(" and after is not None and after.text == "from")
+
+    def _opens_window(self, opening: int) -> bool:
+        """Tell whether a parenthesis is that of OVER (...) or WINDOW name AS (...)."""
+        if is_word(self.tokens, opening - 1, "over"):
+            return True
+        in_clause = self.plan.block.clause_of(opening) == "window"
+        return in_clause and self.tokens[opening].depth == self.plan.block.depth
 
     def _is_source_name(self, index: int) -> bool:
         """Tell whether a name in the FROM of a nested query is a table or an alias there, and no value."""
