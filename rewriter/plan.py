@@ -35,12 +35,14 @@ class Input:
     :ivar pieces: an expression that is valid in the scope of the block's FROM
     :ivar type: the expression's type where it is a plain column, else None
     :ivar column: alias and name of a column that was bound by name; the alias is empty for a merged column
+    :ivar at: offset in the statement that errors about it point to
     """
 
     feature: Feature
     pieces: tuple[Piece, ...]
     type: str | None = None
     column: tuple[str, str] | None = None
+    at: int = 0
 
 
 @dataclasses.dataclass

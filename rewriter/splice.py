@@ -53,7 +53,8 @@ class Text:
     def origin(self, position: int) -> int | None:
         """Return the 1-based position in the user's statement of a 1-based position in this text.
 
-        Inside of what we wrote it is the end of the user's text before it; None if there is none.
+        Inside of what we wrote it is the beginning of what that replaces, or where it stands for nothing the
+        end of the user's text before it; None if there is none.
         """
         run = bisect.bisect_right(self.starts, position - 1) - 1
         if run < 0:
@@ -166,6 +167,9 @@ class _Writer:
             if span == within or span.start < position or not piece.holds(span):
                 continue
             self._copy(position, span.start)
+            if span.start < span.end:
+                # what stands for a part of the user's text begins where that begins
+                self.write(Mark(span.start), span)
             for part in self.edits[span]:
                 self.write(part, span)
             position = span.end

@@ -237,6 +237,11 @@ def test_errors_of_postgresql_point_into_the_users_text(bench: Bench, column: st
         ("UPDATE target SET value = PREDICT(delay) WHERE id = 'x' RETURNING PREDICT(delay)", "22P02", "'x'"),
         ("DELETE FROM target WHERE PREDICT(delay) > 3 AND t.nope RETURNING *", "42P01", "t.nope"),
         ("SELECT f.nope, PREDICT(delay) FROM flights AS f", "42703", "f.nope"),
+        ("SELECT flight FROM flights WHERE PREDICT(delay)", "42804", "PREDICT"),
+        ("UPDATE flights SET distance = 1 - PREDICT(level)", "42883", "- PREDICT"),
+        ("SELECT PREDICT(delay USING *, ARRAY[1] AS distance) FROM flights", "42846", "ARRAY"),
+        ("SELECT PREDICT(delay USING *, (SELECT 1, 2) AS distance) FROM flights", "42601", "(SELECT"),
+        ("SELECT PREDICT(delay) FROM (SELECT carrier, m AS distance FROM flights) AS s", "42846", "PREDICT"),
         ("SELECT f.flight, (SELECT w.nope), PREDICT(delay) FROM flights f, weather w", "42703", "w.nope"),
     ],
 )
