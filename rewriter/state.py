@@ -59,9 +59,17 @@ class State:
         """Return the model of a form."""
         return self.models[call.path, call.version]
 
-    def null_of(self, call: Call) -> list[Piece]:
+    def null_of(self, call: Call) -> list[str]:
         """Return a NULL of a form's type and name."""
         return [f"(SELECT NULL::{result_type(call, self.model_of(call))} AS {call.name})"]
+
+    def null_over(self, call: Call, inputs: Sequence[Input]) -> list[Piece]:
+        """Return a NULL that depends on features, which may decide whose an aggregate around it is."""
+        listed: list[Piece] = []
+        for input_ in inputs:
+            listed += [", " if listed else "", *input_.pieces]
+        (null,) = self.null_of(call)
+        return [f"{null[:-1]} FROM (SELECT ", *listed, f") AS {self.prefix}n)"]
 
     def run_of(self, call: Call) -> Run:
         """Return a run for one form."""

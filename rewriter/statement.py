@@ -163,8 +163,12 @@ class _Statement(Beside):
             check(call, model, self.sql)
             self._check_missing(call, model)
             self.probe.replace(call.span, self.null_of(call))
-        for call in ours:
-            self.inputs[call.first] = bind(call, self.model_of(call), self.scopes.of(call))
+        # inner ones first: the FROM of a query around holds them
+        for call in sorted(ours, key=self.scopes.beginning, reverse=True):
+            inputs = bind(call, self.model_of(call), self.scopes.of(call))
+            self.inputs[call.first] = inputs
+            if self.scopes.decides_levels(call):
+                self.probe.replace(call.span, self.null_over(call, inputs))
         owned: dict[int, list[Call]] = {}
         changing: dict[int, tuple[Dml, list[Call]]] = {}
         for call in ours:
