@@ -44,16 +44,12 @@ class Context:
         except InvalidSource as error:
             if not self.outer or error.sqlstate not in ("42P01", "42703"):
                 raise
-            complaint = error
         # a FROM may refer to the queries around it (LATERAL, or a function of an outer column)
         wrapped = list(select)
         for body in self.outer:
             wrapped = [f"SELECT {_INNER}.* FROM ", *body, ", LATERAL (", *wrapped, f"\n) AS {_INNER}"]  # noqa: S608 - our own names
-        try:
-            return self._ask(wrapped)
-        except InvalidSource as error:
-            # with all that can be meant in sight, PostgreSQL names what is really missing
-            raise (error if error.sqlstate in ("42P01", "42703") else complaint) from None
+        # with all that can be meant in sight, PostgreSQL names what is really wrong
+        return self._ask(wrapped)
 
     def estimate(self, conditions: Sequence[Span]) -> float | None:
         """Return how many rows of FROM PostgreSQL expects to meet conditions; None where it cannot tell."""
