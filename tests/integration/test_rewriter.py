@@ -197,6 +197,9 @@ def test_the_callers_search_path_changes_nothing(bench: Bench) -> None:
         ("WITH x AS (SELECT 1 / 'a' AS n) SELECT PREDICT(delay USING 'a' AS carrier, n AS distance) FROM x",
          "22P02", "'a'"),
         ("SELECT PREDICT(lte) FROM flights", "42704", "lte"),
+        # nobody reads d
+        ("SELECT s.n FROM flights AS f, LATERAL (SELECT PREDICT(delay USING f.carrier, o.x AS distance) AS d,"
+         " f.flight AS n FROM (SELECT 1 AS m) AS o) AS s", "42703", "o.x"),
         ("SELECT PREDICT(late) FROM flights", "42703", "PREDICT"),
         ("SELECT PREDICT(delay) FROM flights, carriers", "42702", "PREDICT"),
         ("SELECT PREDICT(delay USING carrier, note AS distance) FROM flights", "42804", "note"),
