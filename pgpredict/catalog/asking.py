@@ -102,6 +102,10 @@ class AskingCatalog(abc.ABC):
         """Tell whether a function of this name is in the search path."""
         return bool(self.rows(queries.FUNCTION, [name])[0][0])
 
+    def is_volatile(self, names: Sequence[str]) -> bool:
+        """Tell whether a volatile function has one of these names, in whatever schema."""
+        return bool(self.rows(queries.VOLATILE, [list(names)])[0][0])
+
     def primary_key(self, table: str) -> Sequence[str]:
         """Return the columns of a table's primary key."""
         return [row[0] for row in self.rows(queries.PRIMARY_KEY, [table])]

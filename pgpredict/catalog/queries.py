@@ -56,6 +56,11 @@ FUNCTION = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc
 WHERE proname OPERATOR(pg_catalog.=) $1 AND pg_catalog.pg_function_is_visible(oid)
 """
+VOLATILE = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS f
+    WHERE f.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])
+        AND f.provolatile OPERATOR(pg_catalog.=) 'v')
+"""
 ESTIMATE = "SELECT ml.estimate($1::pg_catalog.text, $2::pg_catalog.int4[])"
 # a domain over an array counts as one; int2vector and its like are arrays that array_agg cannot join
 TYPES = """

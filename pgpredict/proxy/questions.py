@@ -169,6 +169,10 @@ class Asked:
 
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
-        # arrays of numbers only
-        return "{" + ",".join(map(str, value)) + "}"
+        return "{" + ",".join(map(_element, value)) + "}"
     return str(value)
+
+
+def _element(value: Any) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -86,8 +86,10 @@ class _Emitter:
         self._carry_results()
         chunks = Chunks(self.plan, self.carry, self.p, self.laterals)
         pieces: list[Piece] = ["FROM (", *chunks.select(), f") AS {self.p}p"]
-        for alias, columns in self.carry.sources.items():
-            pieces.append(self._lateral(columns, quote(alias)))
+        # a table without columns has nothing to carry, but t.* wants to find it
+        empty = self.found.bare | {alias for _, alias in self.found.stars if alias}
+        for alias in (*self.carry.sources, *sorted(empty.difference(self.carry.sources))):
+            pieces.append(self._lateral(self.carry.sources.get(alias, []), quote(alias)))
         if self.carry.merged:
             pieces.append(self._lateral(self.carry.merged, f"{self.p}j"))
         for alias, name in self.carry.rows.items():

@@ -127,6 +127,14 @@ def test_inline_and_unused(
             assert row == (isinstance(info.get("inline"), dict), sorted(unused))
 
 
+def test_volatile_functions_by_name(connection: psycopg.Connection, catalog: ConnectionCatalog) -> None:
+    assert catalog.is_volatile(["lower", "random"])
+    assert not catalog.is_volatile(["lower", "now", "no_such_function"])
+    connection.execute("CREATE SCHEMA elsewhere")
+    connection.execute('CREATE FUNCTION elsewhere."Dice"() RETURNS integer LANGUAGE sql AS $$ SELECT 4 $$')
+    assert catalog.is_volatile(["Dice"])
+
+
 def test_parameters_that_only_another_part_uses(catalog: ConnectionCatalog) -> None:
     (column,) = catalog.describe("SELECT x FROM generate_series(1, $2::bigint) AS x WHERE x <> $4")
     assert column.type == "bigint"
