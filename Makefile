@@ -4,10 +4,10 @@ PYTHON_OF_VENV := .venv/bin/python
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit bench up down clean
+.PHONY: help setup demo test check unit bench bench-proxy up down clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup:  ## make .venv and install the project with everything
 	@scripts/setup dev
@@ -34,7 +34,11 @@ bench:  ## measure against the alternatives, about 10 minutes
 	@scripts/setup dev
 	@$(PYTHON_OF_VENV) -m benchmarks
 
-up:  ## start the local server and the runtime
+bench-proxy:  ## measure the proxy against none and against PgBouncer, 5 minutes
+	@scripts/setup dev
+	@$(PYTHON_OF_VENV) -m benchmarks.proxy
+
+up:  ## start the local server, the runtime and the proxy
 	@scripts/setup demo
 	@$(PYTHON_OF_VENV) -m pgpredict up
 

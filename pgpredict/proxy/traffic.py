@@ -13,7 +13,7 @@ from .frames import HEAD, LENGTH
 _QUERY, _SYNC, _CALL, _FLUSH, _COPY_DATA, _COPY_DONE, _COPY_FAIL = b"QSFHdcf"
 #: messages of the extended protocol that get an answer each: Parse, Bind, Execute, Describe, Close
 _ANSWERED = frozenset(b"PBEDC")
-_READY, _ERROR, _PARAMETER, _ROW, _COPY_IN = b"ZESDG"
+_READY, _ERROR, _PARAMETER, _ROW, _COPY_ROW, _COPY_IN = b"ZESDdG"
 #: the last message of an answer: ParseComplete, BindComplete, CloseComplete, RowDescription, NoData,
 #: CommandComplete, EmptyQueryResponse, PortalSuspended
 _ANSWERS = frozenset(b"123TnCIs")
@@ -129,7 +129,7 @@ class Traffic:
             kind = data[start]
             end = start + 1 + _length(data, start + 1)[0]
             # most messages are rows, and need no second look
-            if kind != _ROW:
+            if kind != _ROW and kind != _COPY_ROW:
                 if end < start + HEAD:
                     raise Malformed("the server sent a message shorter than its head")
                 if end > size and (kind in (_READY, _PARAMETER)):

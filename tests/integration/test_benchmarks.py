@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import batch, memory, planning, report, rewriting, single, suite
+from benchmarks import batch, memory, planning, proxy, report, rewriting, single, suite
 from benchmarks.flights import MODELS, SCHEMA, flights
 from benchmarks.workspace import deployed, rewritten, workspace
-from tests.fix_server import Database
+from tests.fix_server import Database, Server
 
 ROWS = 3_000
 
@@ -49,6 +49,17 @@ def check_memory(database: Database, connection: psycopg.Connection) -> None:
     statement = rewritten(connection, batch.predict_sql(batch.LINEAR, times=2), "batch")
     many = memory.many_rows(database.dsn, statement, batch.scan_sql(batch.LINEAR, times=2), "rows")
     assert many.met
+
+
+def test_the_proxy(server: Server) -> None:
+    if server.cluster is None:
+        pytest.skip("a server given by its dsn may have no pgbench")
+    said: list[str] = []
+    found = proxy.compare(server.cluster, 0.5, 1, said.append, clients=(2,), rows=1_000, idle=3, points=20)
+    subjects = [finding.subject for finding in found["The proxy"]]
+    for start in ("added to the p50", "SELECT by key, 2", "COPY", "PREDICT of one row", "memory"):
+        assert any(subject.startswith(start) for subject in subjects), (start, subjects)
+    assert all(finding.ratio > 0 for finding in found["The proxy"] if "idle" not in finding.subject)
 
 
 def test_all_ways_predict_the_same(database: Database) -> None:
