@@ -274,7 +274,7 @@ def pgbouncer(cluster: Cluster) -> Iterator[Way | None]:
 
 
 @contextlib.contextmanager
-def prepared_database(bench: Bench, rows: int, say: Say) -> Iterator[str]:
+def prepared_database(bench: Bench, rows: int, scale: int, say: Say) -> Iterator[str]:
     """Make the database that everything is measured in; return how to connect to it directly."""
     cluster = bench.cluster
     with cluster.connect("postgres", autocommit=True) as connection:
@@ -282,7 +282,7 @@ def prepared_database(bench: Bench, rows: int, say: Say) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {DATABASE}")
     try:
         say("making the tables")
-        bench.run("pgbench", bench.ways[0], "-i", "-q", "-s", str(SCALE))
+        bench.run("pgbench", bench.ways[0], "-i", "-q", "-s", str(scale))
         dsn = cluster.dsn(DATABASE)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION pgpredict CASCADE")
@@ -326,6 +326,7 @@ def compare(
     rows: int = STREAMED,
     idle: int = IDLE,
     points: int = 2_000,
+    scale: int = SCALE,
 ) -> Mapping[str, list[Finding]]:
     """Measure everything.
 
@@ -336,7 +337,7 @@ def compare(
         ways = [Way("direct", cluster.port), *([theirs] if theirs else []), ours]
         bench = Bench(cluster, ways, seconds, rounds)
         wait_for(bench)
-        with prepared_database(bench, rows, say) as dsn:
+        with prepared_database(bench, rows, scale, say) as dsn:
             through = make_conninfo(dsn, host="127.0.0.1", port=ours.port, password=cluster.password)
             tcp = make_conninfo(dsn, host="127.0.0.1", password=cluster.password)
             findings = measure(bench, say, clients)

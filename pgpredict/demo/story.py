@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pgpredict.server import Cluster
+from pgpredict.server.proxy import proxy_dsn, proxy_tcp_dsn
 
 THREE_TO_TRY = (
     "SELECT PREDICT(late_arrival), count(*) FROM departures GROUP BY 1",
@@ -137,12 +138,13 @@ class Story:
         self.console.print(table)
 
     def how_to_go_on(self, cluster: Cluster) -> None:
-        """Show the connection string and statements to try."""
+        """Show how to connect, through the proxy, and statements to try."""
         self.console.print()
         self.console.print("[bold]How to go on[/]")
-        self.say(f"connection string   {cluster.dsn()}")
+        self.say(f"connection string   {proxy_dsn(cluster)}")
+        self.say(f"over TCP            {proxy_tcp_dsn(cluster)} (password in {cluster.home.password_file})")
         self.say("a prompt            .venv/bin/pgpredict psql")
-        self.say('PREDICT             .venv/bin/pgpredict query "..." with one of')
+        self.say('PREDICT             there, or .venv/bin/pgpredict query "..." with one of')
         for statement in THREE_TO_TRY:
             self.statement(statement)
 

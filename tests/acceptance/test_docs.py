@@ -1,7 +1,7 @@
 """Every example in the README and in docs/ is executed, against the flights of the demo.
 
 ``sql`` blocks run statement by statement through the rewriter. Lines ``$ pgpredict`` of ``console`` blocks
-run as in a user's shell, and output that is shown must have the same columns and as many rows: the numbers
+run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown must have the same columns and as many rows: the numbers
 depend on the training rows, which are fewer here. Where output has a line of ``...``, the other lines must
 occur in this order, whatever stands between them. ``python`` blocks run with a ``connection``, a ``query``, a
 fitted ``pipeline`` and its ``rows`` at hand. Blocks marked ``text`` are not for running. A page's blocks run
@@ -22,12 +22,14 @@ from typing import Any
 import click
 import pytest
 from markdown_it import MarkdownIt
+from psycopg.conninfo import conninfo_to_dict
 
 from pgpredict.catalog import ConnectionCatalog
 from pgpredict.cli.app import app
 from pgpredict.demo import data
 from rewriter import rewrite, split
 from tests.fix_flights import Flights
+from tests.fix_proxy import RunningProxy
 from tests.pages import PAGES, named
 
 RUNNABLE = ("sql", "console", "python")
@@ -47,7 +49,7 @@ WITH_EXAMPLES = [page for page in PAGES if any(language in RUNNABLE for language
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=named)
-def test_examples_run(own_flights: Flights, page: Path, tmp_path: Path) -> None:
+def test_examples_run(own_flights: Flights, proxy: RunningProxy, page: Path, tmp_path: Path) -> None:
     with own_flights.connect() as connection:
         # as the demo leaves it
         data.depart(connection)
@@ -57,7 +59,7 @@ def test_examples_run(own_flights: Flights, page: Path, tmp_path: Path) -> None:
         if language == "sql":
             run_sql(own_flights, content, where)
         elif language == "console":
-            run_console(own_flights, content, where, tmp_path)
+            run_console(own_flights, proxy, content, where, tmp_path)
         elif language == "python":
             run_python(own_flights, content, where)
 
@@ -72,15 +74,14 @@ def run_sql(flights: Flights, content: str, where: str) -> None:
                 raise AssertionError(f"{where}: {statement.strip()}\n{error}") from error
 
 
-def run_console(flights: Flights, content: str, where: str, directory: Path) -> None:
-    environment = {
-        **os.environ,
-        "PGPREDICT_DSN": flights.database.dsn,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+def run_console(flights: Flights, proxy: RunningProxy, content: str, where: str, directory: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ours = {**os.environ, "PGPREDICT_DSN": flights.database.dsn, "PATH": path}
     for command, shown in commands(content):
-        words = shlex.split(command)
-        assert words[0] == "pgpredict", f"{where}: {command}"
+        words, environment = shlex.split(command), ours
+        assert words[0] in ("pgpredict", "psql"), f"{where}: {command}"
+        if words[0] == "psql":
+            words[0], environment = psql(flights, proxy)
         result = subprocess.run(
             words, capture_output=True, text=True, env=environment, cwd=directory, timeout=300, check=False
         )
@@ -92,6 +93,17 @@ def run_console(flights: Flights, content: str, where: str, directory: Path) -> 
             assert not [line for line in missing if line.strip()], problem
         elif shown.strip():
             assert shape(result.stdout) == shape(shown), problem
+
+
+def psql(flights: Flights, proxy: RunningProxy) -> tuple[str, dict[str, str]]:
+    """Return the program, and an environment in which it goes through the proxy."""
+    cluster = flights.database.server.cluster
+    known = {"PGHOST": str(proxy.directory), "PGPORT": str(proxy.port), "PGDATABASE": flights.database.name}
+    known["PGUSER"] = str(conninfo_to_dict(flights.database.dsn).get("user"))
+    if cluster is None:
+        return "psql", {**os.environ, **known}
+    program, environment = cluster.psql_command()
+    return str(program), {**environment, **known, "PGPASSWORD": ""}
 
 
 def commands(content: str) -> Iterator[tuple[str, str]]:

@@ -55,7 +55,9 @@ def test_the_proxy(server: Server) -> None:
     if server.cluster is None:
         pytest.skip("a server given by its dsn may have no pgbench")
     said: list[str] = []
-    found = proxy.compare(server.cluster, 0.5, 1, said.append, clients=(2,), rows=1_000, idle=3, points=20)
+    found = proxy.compare(
+        server.cluster, 0.5, 1, said.append, clients=(2,), rows=1_000, idle=3, points=20, scale=1
+    )
     subjects = [finding.subject for finding in found["The proxy"]]
     for start in ("added to the p50", "SELECT by key, 2", "COPY", "PREDICT of one row", "memory"):
         assert any(subject.startswith(start) for subject in subjects), (start, subjects)
