@@ -21,7 +21,7 @@ def test_a_killed_worker_is_replaced_and_callers_wait() -> None:
     with RunningRuntime(NO_SERVER) as runtime:
         worker = runtime.worker
         with runtime.client() as client:
-            # answered once, so the connection is the worker's: one still in the backlog would be its successor's
+            # answered once, so the connection is the worker's: in the backlog it would be its successor's
             assert client.status()["pid"] == worker
             os.kill(worker, signal.SIGKILL)
             with pytest.raises(NotRunning):
