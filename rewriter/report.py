@@ -15,6 +15,13 @@ from .plan import Input, Plan, Run, as_written
 
 #: characters of an expression that a line shows
 _LONGEST = 60
+#: what is told as the rule has noted it
+_NOTES = {
+    "Predicted Once": "predict_once",
+    "Predicted Before Join": "before_join",
+    "Gathered": "gather_lateral",
+}
+_MORE = {"once": "Predicted Once", "apart": "Predicted Before Join", "gathered": "Gathered"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,9 @@ def _of_run(facts: dict[str, Any]) -> list[str]:
         line("before", " AND ".join(map(_short, facts["Conditions Before Inference"])))
     if facts["Order and Limit Before Inference"]:
         line("limited", facts["Order and Limit Before Inference"])
+    for label, rule in _MORE.items():
+        if facts[rule]:
+            line(label, facts[rule])
     if facts["Shrunk"]:
         line("shrunk", f"to {facts['Shrunk']}, by filters on features")
     if facts["Estimated Rows"] is not None:
@@ -113,10 +123,16 @@ def _facts(report: Report, run: Run) -> dict[str, Any]:
         "Order and Limit Before Inference": None
         if plan is None or not plan.limited
         else " ".join(plan.text(plan.span(clause.word, clause.end)) for clause in plan.limited),
+        **{name: _note(plan, rule) for name, rule in _NOTES.items()},
         "Shrunk": run.shrunk or None,
         "Estimated Rows": None if rows is None else round(rows),
         "Estimated Batches": max(math.ceil(rows / CHUNK_ROWS), 1) if is_batch and rows is not None else None,
     }
+
+
+def _note(plan: Plan | None, rule: str) -> str | None:
+    notes = () if plan is None else plan.notes
+    return next((note.text for note in notes if note.rule == rule), None)
 
 
 def _form(sql: str, call: Call) -> str:

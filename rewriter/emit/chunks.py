@@ -48,6 +48,8 @@ class Chunks:
         self.plan, self.carry, self.p, self.sql = plan, carry, p, plan.sql
         self.locals = locals_
         self.results: list[Result] = []
+        #: columns of sources that are results -> SQL of the value
+        self.columns: dict[tuple[str, str], str] = {}
         #: converted expression as text -> (our column, its pieces)
         self.features: dict[str, tuple[str, list[Piece]]] = {}
         #: a run's features of numbers, as our columns -> our column of the array of them
@@ -63,7 +65,11 @@ class Chunks:
 
     def select(self) -> list[Piece]:
         """Return the SELECT; fills in :attr:`results`."""
-        return self._predicted(self._models())
+        select = self._predicted(self._models())
+        if not self.plan.once:
+            return select
+        # not read by name where it stands: a subquery with a CTE of its own could not become a join
+        return [f"WITH {self.p}c AS MATERIALIZED (", *select, f") SELECT * FROM {self.p}c"]  # noqa: S608 - our own names
 
     def _models(self) -> list[Piece]:
         pieces: list[Piece] = []
@@ -79,6 +85,9 @@ class Chunks:
                 column, value = f"{self.p}o{count}", f"{self.p}p.{self.p}o{count}"
                 if number in self.guards:
                     value = guarded(run, f"{self.p}p.{self.guards[number]}", value)
+                for source in output.columns:
+                    self.columns[source] = value
+                spans = [] if output.columns else spans
                 self.results.append(
                     Result(column, value, array, cast, f"{self.p}{count}", output.call.name, spans)
                 )
@@ -195,7 +204,9 @@ class Chunks:
     def _source(self) -> list[Piece]:
         pieces: list[Piece] = []
         from_ = self.plan.block.clauses.get("from")
-        if from_ is not None:
+        if self.plan.apart is not None:
+            pieces += ["\n      FROM ", self.plan.span(self.plan.apart.start, self.plan.apart.stop)]
+        elif from_ is not None:
             pieces += ["\n      FROM ", self.plan.span(from_.start, from_.end)]
         for place, lateral in enumerate(self.locals):
             pieces += [", LATERAL " if place or from_ is not None else "\n      FROM ", *lateral]
