@@ -68,6 +68,7 @@ def _moved(
     return dataclasses.replace(
         run,
         inputs=tuple(inputs),
+        origins=run.inputs,
         outputs=outputs,
         way="batch",
         reason=f"for all rows of {gathered.alias} at once",

@@ -74,6 +74,7 @@ class Run:
     :ivar fenced: whether an SQL form must compute its features once, not in each place that looks at them
     :ivar form: the SQL form that gives the same for the rows at hand; None is the model's own
     :ivar shrunk: what that has left of it, in a few words
+    :ivar origins: the inputs as they are where the forms stand, if that is in another SELECT
     """
 
     model: ModelInfo
@@ -86,6 +87,7 @@ class Run:
     fenced: bool = False
     form: InlineForm | None = None
     shrunk: str = ""
+    origins: tuple[Input, ...] = ()
 
     def key(self, sql: str) -> tuple[str, ...]:
         """Return what tells runs apart: the model, its version, and each input as text."""

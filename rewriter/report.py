@@ -101,7 +101,8 @@ def to_json(report: Report) -> str:
 def _facts(report: Report, run: Run) -> dict[str, Any]:
     plan = report.plan_of(run)
     rows = plan.rows if plan is not None else None
-    read = [input_ for input_ in run.inputs if input_.feature.name not in run.pruned]
+    inputs = run.origins or run.inputs
+    read = [input_ for input_ in inputs if input_.feature.name not in run.pruned]
     if run.way == "inline" and run.model.inline is not None and run.missing == "impute":
         read = [input_ for input_ in read if input_.feature.name in run.model.inline.features]
     names = {input_.feature.name for input_ in read}
@@ -113,9 +114,7 @@ def _facts(report: Report, run: Run) -> dict[str, Any]:
         "Way": run.way,
         "Reason": run.reason,
         "Features": {input_.feature.name: _source(report.sql, input_) for input_ in read},
-        "Features Not Read": [
-            input_.feature.name for input_ in run.inputs if input_.feature.name not in names
-        ],
+        "Features Not Read": [input_.feature.name for input_ in inputs if input_.feature.name not in names],
         "Filters Derived": []
         if plan is None
         else [_plain(item.text) for item in plan.derived if item.run is run],

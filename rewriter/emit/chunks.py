@@ -168,12 +168,13 @@ class Chunks:
         return self.features[key][0]
 
     def _rows(self) -> list[Piece]:
-        columns: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
-        columns += [[*pieces, f" AS {name}"] for name, pieces in self.features.values()]
-        columns += [
+        carried: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
+        features = {name: [*pieces, f" AS {name}"] for name, pieces in self.features.values()}
+        guards = [
             [*missing_names(self.plan.runs[number - 1], self.p), f" AS {name}"]
             for number, name in self.guards.items()
         ]
+        columns = [*carried, *features.values(), *guards]
         chunk = (
             "(pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) "
             f"{CHUNK_ROWS} AS {self.p}chunk"
@@ -191,6 +192,9 @@ class Chunks:
         # (measured: 1 M rows of 10 in 0.46 s rather than 0.7 s); OFFSET 0 makes PostgreSQL build it before.
         used = {name for columns in self.matrices for name in columns.split(", ")}
         others = [name for name in names if name not in used]
+        if not self.plan.limited and len(used) == sum(len(columns.split(", ")) for columns in self.matrices):
+            texts = [feature for name, feature in features.items() if name not in used]
+            return self._short_rows([*carried, *texts, *guards], [*others, *self.matrices.values(), chunk])
         arrays = [
             f"ARRAY[{columns}]::double precision[] AS {name}" for columns, name in self.matrices.items()
         ]
@@ -199,6 +203,20 @@ class Chunks:
             f"SELECT {outside}\n    FROM (SELECT {', '.join([*others, *arrays])}\n    FROM (",  # noqa: S608 - our own names
             *inner,
             f") AS {self.p}v OFFSET 0) AS {self.p}l",
+        ]
+
+    def _short_rows(self, columns: Sequence[Sequence[Piece]], outside: Sequence[str]) -> list[Piece]:
+        """Return the same where no number goes into two arrays: each is written once, less text to plan."""
+        numbers = dict(self.features.values())
+        arrays: list[list[Piece]] = []
+        for listed, name in self.matrices.items():
+            elements = joined([numbers[number] for number in listed.split(", ")], ", ")
+            arrays.append(["ARRAY[", *elements, f"]::double precision[] AS {name}"])
+        return [
+            f"SELECT {', '.join(outside)}\n    FROM (SELECT ",  # noqa: S608 - our own names
+            *joined([*columns, *arrays], ", "),
+            *self._source(),
+            f" OFFSET 0) AS {self.p}l",
         ]
 
     def _source(self) -> list[Piece]:

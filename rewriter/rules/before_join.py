@@ -44,7 +44,7 @@ def before_join(plan: Plan) -> None:
     if alone is None or joined < max(alone * _LEAST_SHARE, alone + _LEAST_ROWS):
         return
     plan.outer = [*(span for span in plan.inner if span not in first), *plan.outer]
-    plan.inner, plan.apart = first, item
+    plan.inner, plan.apart, plan.rows = first, item, alone
     plan.notes.append(Note("before_join", f"{source.alias}, {alone:,.0f} rows rather than {joined:,.0f}"))
 
 
