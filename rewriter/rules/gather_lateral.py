@@ -97,9 +97,11 @@ def _join(plan: Plan, parent: Block, alias: int) -> str | None:
         return None
     if any(is_word(tokens, index, "natural", "using") for index in own):
         return None
-    if tokens[before].text == ",":
-        return "inner"
-    if not is_word(tokens, before, "join"):
+    # another ON would be that of a join around: a LEFT JOIN b CROSS JOIN LATERAL (...) t ON ...
+    ons = sum(is_word(tokens, index, "on") for index in behind)
+    if tokens[before].text == "," or is_word(tokens, before - 1, "cross"):
+        return None if ons else "inner"
+    if not is_word(tokens, before, "join") or ons != 1:
         return None
     kind = before - 1 - is_word(tokens, before - 1, "outer")
     if is_word(tokens, kind, "left"):
