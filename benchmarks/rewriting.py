@@ -19,7 +19,10 @@ from .report import Finding, timed
 CALLS = 300
 #: calls at a time of what takes microseconds
 MANY = 50
-_QUESTIONS = ("model", "settings", "model_names", "has_function", "describe", "primary_key", "estimate")
+_QUESTIONS = (
+    *("model", "settings", "model_names", "has_function", "describe", "primary_key", "estimate"),
+    "is_steady",
+)
 
 #: 1 kB with three forms, over the tables of :mod:`benchmarks.flights`
 STATEMENT = """\

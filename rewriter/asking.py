@@ -79,7 +79,7 @@ class Asks:
                     relations.add(f"{quote(tokens[index - 2].text)}.{quote(token.text)}")
                 else:
                     relations.add(quote(token.text))
-        return self._scopes.catalog.is_steady(sorted(relations), sorted(functions))
+        return self._scopes.catalog.is_steady(tuple(sorted(relations)), tuple(sorted(functions)))
 
     def rows(self, from_: Span, conditions: Sequence[Span]) -> float | None:
         """Return how many rows of a FROM meet conditions; None where PostgreSQL cannot tell."""
