@@ -23,7 +23,7 @@ from .limit_first import limit_first, limit_of
 #: seconds, measured: of a batch beside its rows; of a row in it; of a look at a row that is kept
 _BATCH = 8e-4
 _ROW = 1e-5
-_LOOK = 1e-7
+_LOOK = 5e-8
 
 
 def predict_once(plan: Plan) -> None:
