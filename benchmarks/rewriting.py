@@ -20,7 +20,14 @@ CALLS = 300
 #: calls at a time of what takes microseconds
 MANY = 50
 _QUESTIONS = (
-    *("model", "settings", "model_names", "has_function", "describe", "primary_key", "estimate"),
+    "model",
+    "settings",
+    "model_names",
+    "has_function",
+    "describe",
+    "primary_key",
+    "estimate",
+    "is_volatile",
     "is_steady",
 )
 

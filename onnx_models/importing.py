@@ -7,16 +7,20 @@ metadata have them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import onnxruntime as ort
 
 from . import artifact as artifacts
-from .errors import InvalidArtifact, InvalidParameter, ModelError
+from .errors import InvalidArtifact, InvalidParameter, ModelError, ScoringFailed
 from .labels import canonical
+from .reserved import RESERVED
 from .scoring import Column, Model, Scores
 from .signature import KINDS, METADATA_KEY, NULL_TEXT, Binding, Feature, Signature, Target, Task
 
@@ -49,6 +53,8 @@ _WORD_ATTRIBUTES = ("cats_strings", "keys_strings")
 _NAME_KEYS = ("feature_names", "feature_names_in_", "features")
 #: scores of a matrix of five rows and of each row alone may differ by this, relatively
 _TOLERANCE = 1e-4
+#: seconds that a graph may take for its sample rows; one that loops for ever is stopped
+_PATIENCE = 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +199,11 @@ def _column_features(
 
 
 def _feature(name: str, type_name: str) -> Feature:
+    if name in RESERVED:
+        raise InvalidParameter(
+            f"feature {name!r} is named like a column of every model table",
+            hint="give all features other names, in their order, with --feature",
+        )
     full = sql_type(type_name)
     return Feature(name, full, KINDS[full])
 
@@ -343,10 +354,16 @@ def _try(model: Model, signature: Signature, words: Sequence[str]) -> int:
     """Score sample rows together and one by one; both must be the same sensible numbers."""
     rows = 5
     columns = _sample(signature, words, rows)
-    together = model.predict(columns, rows)
+    with _patience() as run_options:
+        together = model.predict(columns, rows, run_options=run_options)
+        each = [
+            model.predict(
+                {name: column[row : row + 1] for name, column in columns.items()}, 1, run_options=run_options
+            )
+            for row in range(rows)
+        ]
     _check_scores(signature, together)
-    for row in range(rows):
-        alone = model.predict({name: column[row : row + 1] for name, column in columns.items()}, 1)
+    for row, alone in enumerate(each):
         numbers, single = _numbers(together)[row], _numbers(alone)[0]
         if not np.allclose(numbers, single, rtol=_TOLERANCE, atol=_TOLERANCE):
             raise InvalidArtifact(
@@ -354,6 +371,34 @@ def _try(model: Model, signature: Signature, words: Sequence[str]) -> int:
                 hint="the graph mixes rows; export it in evaluation mode, with a dynamic batch axis",
             )
     return rows
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[ort.RunOptions]:
+    """Give the options of runs that end when patience does.
+
+    :raises InvalidArtifact: if it did
+    """
+    options, ended = ort.RunOptions(), threading.Event()
+
+    def end() -> None:
+        ended.set()
+        options.terminate = True
+
+    timer = threading.Timer(_PATIENCE, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield options
+    except ScoringFailed as error:
+        if not ended.is_set():
+            raise
+        raise InvalidArtifact(
+            f"the graph did not come to an end with a few rows within {_PATIENCE:g} seconds",
+            hint="look for a loop without a bound in it",
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def _check_scores(signature: Signature, scores: Scores) -> None:
@@ -386,7 +431,8 @@ def _takes_null(content: bytes, signature: Signature, words: Sequence[str]) -> b
             column[row] = None if feature.kind == "text" else float("nan")
         columns[feature.name] = column if feature.kind == "text" else np.array(column, np.float64)
     try:
-        scores = model.predict(columns, count + 1)
+        with _patience() as run_options:
+            scores = model.predict(columns, count + 1, run_options=run_options)
     except ModelError:
         return False
     return bool(np.isfinite(_numbers(scores)).all())

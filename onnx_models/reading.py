@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from psycopg import sql
 
 from .errors import InvalidParameter, InvalidTrainingData
+from .reserved import MAX_FEATURES, RESERVED
 from .signature import KINDS, NULL_TEXT, Feature, Kind
 from .table import Column, Texts, TrainingTable
+from .training_query import check, inner, no_select, out_of_range
 
 #: bytes that are gathered before they are parsed
 _BLOCK = 1 << 22
 _COPY_END: LiteralString = ") q) TO STDOUT (FORMAT binary)"
 _HEADER = 19  # signature, flags and an empty extension area
 _EPOCH_KINDS: tuple[Kind, ...] = ("date", "timestamp", "timestamptz", "time")
-#: columns that every model table has
-RESERVED = ("prediction", "probability", "features", "$artifact", "$problem")
 _HINTS = {
     "interval": "cast it in the training query: extract(epoch from {column})::float8 AS {column}",
     "json": "take the fields that matter out of it in the training query: {column} ->> 'field'",
@@ -37,6 +37,7 @@ _HINTS = {
     "time with time zone": "cast it in the training query: {column}::time AS {column}",
     "money": "cast it in the training query: {column}::numeric AS {column}",
 }
+_ARRAY_HINT = "take elements out of it in the training query: {column}[1] AS {column}_1, or --exclude it"
 _ANY_HINT = (
     "cast it in the training query ({column}::text or {column}::float8), or leave it out with --exclude"
 )
@@ -96,11 +97,15 @@ def describe(connection: psycopg.Connection, query: str) -> list[Feature]:
     Columns of types that cannot be features have the kind of text and a type that is not in
     :data:`~onnx_models.signature.KINDS`; :func:`check_type` refuses them.
 
-    :raises InvalidTrainingData: for columns without a name or with the same one
+    :raises InvalidTrainingData: if it is no SELECT, for columns without a name or with the same one
     """
-    cursor = connection.execute(
-        sql.Composed([sql.SQL("SELECT * FROM ("), _inner(query), sql.SQL(") q LIMIT 0")])
-    )
+    check(connection, query)
+    try:
+        cursor = connection.execute(
+            sql.Composed([sql.SQL("SELECT * FROM ("), inner(query), sql.SQL(") q LIMIT 0")])
+        )
+    except psycopg.errors.SyntaxError as error:
+        raise no_select(error) from error
     described = [(column.name, column.type_code) for column in cursor.description or ()]
     names = [name for name, _ in described]
     for position, name in enumerate(names, 1):
@@ -130,7 +135,7 @@ def check_type(feature: Feature, role: str = "column") -> None:
     """
     if feature.type in KINDS or feature.categories is not None:
         return
-    hint = _HINTS.get(feature.type, _ANY_HINT)
+    hint = _ARRAY_HINT if feature.type.endswith("[]") else _HINTS.get(feature.type, _ANY_HINT)
     raise InvalidTrainingData(
         f"{role} {feature.name!r} is of type {feature.type}, which cannot be used",
         hint=hint.format(column=feature.name),
@@ -155,6 +160,11 @@ def _choose_columns(
     target = by_name[source.target]
     time = by_name[source.time] if source.time is not None else None
     chosen = tuple(f for f in features if f.name != source.target and f.name not in source.exclude)
+    if len(chosen) > MAX_FEATURES:
+        raise InvalidTrainingData(
+            f"{len(chosen)} features are too many for a table, the limit is {MAX_FEATURES}",
+            hint="leave columns out with --exclude, or sum them up in the training query",
+        )
     for feature in (*chosen, target, *([time] if time else [])):
         check_type(feature, "target" if feature is target else "column")
     for feature in chosen:
@@ -175,17 +185,21 @@ def _copy(
     texts = [feature for feature in wanted if feature.kind == "text"]
     items = sql.SQL(", ").join([_expression(feature) for feature in (*numbers, *texts)])
     statement = sql.Composed(
-        [sql.SQL("COPY (SELECT "), items, sql.SQL(" FROM ("), _inner(query), sql.SQL(_COPY_END)]
+        [sql.SQL("COPY (SELECT "), items, sql.SQL(" FROM ("), inner(query), sql.SQL(_COPY_END)]
     )
     parser = _Parser(len(numbers), len(texts))
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        waiting = bytearray()
-        for part in copy:
-            waiting += part
-            if len(waiting) >= _BLOCK:
-                waiting = parser.parse(waiting)
-                progress(parser.rows)
-        parser.parse(waiting)
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            waiting = bytearray()
+            for part in copy:
+                waiting += part
+                if len(waiting) >= _BLOCK:
+                    waiting = parser.parse(waiting)
+                    progress(parser.rows)
+            parser.parse(waiting)
+    except psycopg.errors.NumericValueOutOfRange as error:
+        numeric = [feature.name for feature in numbers if feature.kind == "number"]
+        raise out_of_range(error, numeric) from error
     progress(parser.rows)
     columns: dict[str, Column] = {}
     for position, feature in enumerate(numbers):
@@ -320,11 +334,6 @@ def _expression(feature: Feature) -> sql.Composable:
     else:
         number = sql.SQL("{}::float8").format(column)
     return sql.SQL("coalesce({}, 'NaN')").format(number)
-
-
-def _inner(query: str) -> sql.SQL:
-    """Return a user's query fit for a subselect: no semicolon, and a comment at its end stays one."""
-    return sql.SQL(query.strip().rstrip(";").rstrip() + "\n")
 
 
 @contextlib.contextmanager

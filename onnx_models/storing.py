@@ -60,16 +60,21 @@ def require_installed(connection: psycopg.Connection) -> None:
         " pg_catalog.to_regprocedure('ml.estimate(text, integer[])') IS NOT NULL"
     ).fetchone()
     connection.rollback()
-    if row and not row[1]:
-        raise NotInstalled(
-            f"database {row[0]!r} has no extension pgpredict",
-            hint="run pgpredict install, or CREATE EXTENSION pgpredict CASCADE as a superuser",
-        )
-    if row and not row[2]:
-        raise NotInstalled(
-            f"database {row[0]!r} has an older version of the extension pgpredict",
+    if row and not (row[1] and row[2]):
+        raise not_installed(row[0], older=row[1])
+
+
+def not_installed(database: str, *, older: bool) -> NotInstalled:
+    """Return the error for a database without our extension, or with an older one."""
+    if older:
+        return NotInstalled(
+            f"database {database!r} has an older version of the extension pgpredict",
             hint="run pgpredict up or install, or ALTER EXTENSION pgpredict UPDATE as a superuser",
         )
+    return NotInstalled(
+        f"database {database!r} has no extension pgpredict",
+        hint="run pgpredict install, or CREATE EXTENSION pgpredict CASCADE as a superuser",
+    )
 
 
 def register(

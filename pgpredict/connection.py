@@ -42,11 +42,20 @@ def connect(dsn: str | None = None, **kwargs: Any) -> psycopg.Connection:
     :raises InvalidInput: if the connection string is none
     """
     chosen = resolve_dsn(dsn)
+    hint = None if dsn else _hint(chosen)
     try:
         connection: psycopg.Connection = psycopg.connect(chosen, **kwargs)
     except psycopg.OperationalError as error:
-        hint = None if chosen else "PGHOST or PGSERVICE is set: is that the server you mean?"
         raise ServerError(f"cannot connect: {str(error).strip()}", hint=hint) from error
     except psycopg.ProgrammingError as error:
-        raise InvalidInput(f"the connection string is invalid: {str(error).strip()}") from error
+        raise InvalidInput(f"the connection string is invalid: {str(error).strip()}", hint=hint) from error
     return connection
+
+
+def _hint(chosen: str) -> str | None:
+    """Say where a connection string came from that nobody has given on the command line."""
+    if not chosen:
+        return "PGHOST or PGSERVICE is set: is that the server you mean?"
+    if chosen == os.environ.get("PGPREDICT_DSN"):
+        return "PGPREDICT_DSN is set: is that the server you mean?"
+    return "see 'pgpredict status' and 'pgpredict doctor'"

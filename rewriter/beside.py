@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from .asking import Asks
 from .choose import choose, is_large, is_single, limited, rows_by_text
 from .conjuncts import conjunct_spans
+from .describe import check_items
 from .emit import emit, is_fenced
-from .errors import Aggregated, InvalidSource, NotSupported, RewriteError
+from .errors import Aggregated, EmptyClause, InvalidSource, NotSupported, RewriteError
 from .forms import Call
 from .gathering import move
 from .in_place import InPlace
@@ -25,7 +26,14 @@ class Beside(InPlace):
     """A statement whose SELECTs can be answered in batches, or written out as SQL."""
 
     def answer_block(self, block: Block, calls: list[Call]) -> None:
-        """Answer the forms of a SELECT."""
+        """Answer the forms of a SELECT.
+
+        :raises EmptyClause: where PostgreSQL would not see a clause any more that it must refuse
+        """
+        for clause in block.clauses.values():
+            if clause.name != "select" and clause.start >= clause.end:
+                at = self.tokens[clause.start].start if clause.start < len(self.tokens) else len(self.sql)
+                raise EmptyClause(f"{clause.name.upper()} has nothing behind it", position=at + 1)
         runs: list[Run] = []
         for call in calls:
             try:
@@ -41,6 +49,9 @@ class Beside(InPlace):
                 rule(plan)
         self.plans.append(plan)
         for call in plan.unread:
+            check_items(
+                [item.span for item in call.items or () if item.feature], self.scopes.of(call).context
+            )
             self.splicer.replace(call.span, self.null_of(call))
             del self.inputs[call.first]
         if self.explains or (self.setting.forced is None and any(map(is_large, plan.runs))):
@@ -100,7 +111,9 @@ class Beside(InPlace):
             return False
         moved = move(plan, gathered, self.prefix)
         own = [call for run in plan.runs for output in run.outputs for call in output.calls]
-        edits = [*((call.span, self.null_of(call)) for call in own), *moved.edits]
+        edits = [*moved.edits]
+        for call in own:
+            edits.append((call.span, [*self.null_of(call)]))
         try:
             above = self.plan_of(parent, moved.runs)
             source = above.clause.source(gathered.alias)
@@ -182,7 +195,9 @@ class Beside(InPlace):
                 pieces = ("(pg_catalog.array_agg(", *input_.pieces, "))[1]")
                 input_ = dataclasses.replace(input_, pieces=pieces)
             inputs.append(input_)
-        return dataclasses.replace(run, inputs=tuple(inputs))
+        # an aggregate of a column of this query, also in a subquery of it
+        tie = f"pg_catalog.count(ROW({run.tie}))" if run.tie else ""
+        return dataclasses.replace(run, inputs=tuple(inputs), tie=tie)
 
     def _emit(self, plan: Plan, splicer: Splicer, rules: Sequence[Rule]) -> None:
         runs = plan.runs + plan.inline

@@ -79,7 +79,7 @@ def _from_item(item: Item, feature: Feature, scope: Scope) -> Input:
     position = item.span.start + 1
     pieces = ("(", item.span, ")") if item.path is None else (item.span,)
     if item.path is None or len(item.path) > 2:
-        return Input(feature, pieces)
+        return Input(feature, pieces, at=item.span.start)
     name = item.path[-1]
     if len(item.path) == 2:
         source = clause.source(item.path[0]) or scope.outer(item.path[0])
@@ -94,7 +94,9 @@ def _from_item(item: Item, feature: Feature, scope: Scope) -> Input:
     if column is None:
         # a nested block may mean a column of the query around it: PostgreSQL knows
         if scope.nested:
-            return Input(feature, pieces)
+            return Input(feature, pieces, at=item.span.start)
+        if len(item.path) == 2 and source is None:
+            raise _no_source(item.path[0], clause, position)
         known = sorted({column.name for source in clause.sources for column in source.columns})
         close = difflib.get_close_matches(name, known, 1, 0.6)
         raise UnknownFeature(
@@ -103,7 +105,7 @@ def _from_item(item: Item, feature: Feature, scope: Scope) -> Input:
             position=position,
         )
     check_type(column.type, feature, position)
-    return Input(feature, pieces, column.type)
+    return Input(feature, pieces, column.type, at=item.span.start)
 
 
 def _from_stars(stars: Sequence[Item | None], feature: Feature, call: Call, scope: Scope) -> Input | None:
@@ -113,12 +115,7 @@ def _from_stars(stars: Sequence[Item | None], feature: Feature, call: Call, scop
         if item is not None and item.path:
             source = clause.source(item.path[-1]) or scope.outer(item.path[-1])
             if source is None:
-                raise UnknownFeature(
-                    f"source {item.path[-1]!r} does not stand in FROM",
-                    hint=f"the sources: {', '.join(source.alias for source in clause.sources)}",
-                    position=position,
-                    sqlstate="42P01",
-                )
+                raise _no_source(item.path[-1], clause, position)
             owners: list[Source] = [source] if source.column(feature.name) else []
         else:
             owners = _owners(feature.name, clause)
@@ -132,8 +129,17 @@ def _from_stars(stars: Sequence[Item | None], feature: Feature, call: Call, scop
         column = next(column for column in columns if column.name == feature.name)
         check_type(column.type, feature, position)
         origin = ("" if is_merged else owners[0].alias, feature.name)
-        return Input(feature, (f"{qualifier}{quote(feature.name)}",), column.type, origin)
+        return Input(feature, (f"{qualifier}{quote(feature.name)}",), column.type, origin, position - 1)
     return None
+
+
+def _no_source(alias: str, clause: FromClause, position: int) -> UnknownFeature:
+    return UnknownFeature(
+        f"source {alias!r} does not stand in FROM",
+        hint=f"the sources: {', '.join(source.alias for source in clause.sources) or 'none'}",
+        position=position,
+        sqlstate="42P01",
+    )
 
 
 def _owners(name: str, clause: FromClause) -> list[Source]:

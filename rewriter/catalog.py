@@ -99,6 +99,10 @@ class Catalog(Protocol):
         """Tell whether a function of this name can be called without a schema."""
         ...
 
+    def is_volatile(self, names: Sequence[str]) -> bool:
+        """Tell whether one of these may be the name of a function that gives another value at each call."""
+        ...
+
     def describe(self, sql: str) -> Sequence[Column]:
         """Return the columns that a query gives, without running it.
 

@@ -40,12 +40,15 @@ class Stored:
     is_checked: bool = False
 
 
-def stored(tokens: Sequence[Token]) -> Stored:
-    """Tell what becomes of a statement."""
+def stored(tokens: Sequence[Token], *, kept: bool = False) -> Stored:
+    """Tell what becomes of a statement.
+
+    :param kept: whether the caller knows that it is kept
+    """
     if is_word(tokens, 0, "prepare"):
         return Stored(kept=True)
     if not is_word(tokens, 0, "create"):
-        return Stored()
+        return Stored(kept=kept)
     index = 1
     while is_word(
         tokens, index, "or", "replace", "temp", "temporary", "global", "local", "unlogged", "recursive"
@@ -91,6 +94,9 @@ def choose(
     if forced is None and is_large(run) and run.fenced:
         # PostgreSQL runs out of columns
         refusal = refusal or "its SQL form is large, and so may be what its features are made of"
+    if run.volatile:
+        # PostgreSQL may evaluate a LATERAL subquery once for several rows
+        refusal = refusal or "a feature is computed anew for each row"
     if kept.is_view and forced != "inline":
         # another SQL form over the view would take this one into each of its places
         refusal = refusal or "whoever reads the view may compute with it"
@@ -104,6 +110,8 @@ def choose(
         run.way, run.reason = "inline", "certified to be equal to its ONNX form"
     elif not block or kept.is_checked:
         run.way, run.reason = "row", "it stands where rows cannot be collected"
+    elif run.volatile and run.missing != "impute":
+        run.way, run.reason = "row", "a feature that is computed anew at each look is looked at twice"
     elif forced is not None:
         run.way, run.reason = forced, "as set"
     elif kept.is_view:

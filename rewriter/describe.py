@@ -44,15 +44,12 @@ class Context:
         except InvalidSource as error:
             if not self.outer or error.sqlstate not in ("42P01", "42703"):
                 raise
-            complaint = error
         # a FROM may refer to the queries around it (LATERAL, or a function of an outer column)
         wrapped = list(select)
         for body in self.outer:
             wrapped = [f"SELECT {_INNER}.* FROM ", *body, ", LATERAL (", *wrapped, f"\n) AS {_INNER}"]  # noqa: S608 - our own names
-        try:
-            return self._ask(wrapped)
-        except InvalidSource:
-            raise complaint from None
+        # with all that can be meant in sight, PostgreSQL names what is really wrong
+        return self._ask(wrapped)
 
     def estimate(self, conditions: Sequence[Span]) -> float | None:
         """Return how many rows of FROM PostgreSQL expects to meet conditions; None where it cannot tell."""
@@ -122,6 +119,18 @@ def check_rowwise(expressions: Sequence[Span], context: Context) -> None:
                 hint="compute it in a subquery of FROM",
                 position=error.position or expression.start + 1,
             ) from error
+
+
+def check_items(expressions: Sequence[Span], context: Context) -> None:
+    """Let PostgreSQL look at features that nothing else of the statement will hold.
+
+    :raises InvalidSource: with PostgreSQL's complaint
+    """
+    if expressions:
+        listed: list[Piece] = []
+        for expression in expressions:
+            listed += [", " if listed else "", expression]
+        context.columns(["SELECT ", *listed, *([" FROM ", *context.body] if context.body else [])])
 
 
 def _with(ctes: Sequence[tuple[Sequence[Piece], bool]]) -> list[Piece]:

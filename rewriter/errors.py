@@ -31,6 +31,12 @@ class MalformedForm(RewriteError):
     sqlstate = "42601"
 
 
+class EmptyClause(RewriteError):
+    """A clause of a SELECT without anything in it."""
+
+    sqlstate = "42601"
+
+
 class UnknownModel(RewriteError):
     """A model that does not exist, or that the caller may not see."""
 

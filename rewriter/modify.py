@@ -74,13 +74,13 @@ class Modification:
             items += [run.call.span, f" AS {p}o{number}{', ' if number < len(runs) else ''}"]
         return ["SELECT ", *items, " FROM ", self.table, *self._condition()]
 
-    def join(self, query: str, p: str) -> list[tuple[Span, list[Piece]]]:
+    def join(self, query: Sequence[Piece], p: str) -> list[tuple[Span, list[Piece]]]:
         """Return the edits that join the query, as rewritten, to the statement."""
         word = " FROM " if self.dml.kind == "update" else " USING "
         matches = " AND ".join(
             f"{quote(self.alias)}.{quote(name)} = {p}u.{p}k{place}" for place, name in enumerate(self.key, 1)
         )
-        joined: list[Piece] = [f"{word}({query}\n) AS {p}u WHERE {matches}"]
+        joined: list[Piece] = [f"{word}(", *query, f"\n) AS {p}u WHERE {matches}"]
         edits: list[tuple[Span, list[Piece]]] = []
         if self.where is None:
             edits.append((Span(self.at, self.at), joined))

@@ -38,12 +38,14 @@ class Input:
     :ivar pieces: an expression that is valid in the scope of the block's FROM
     :ivar type: the expression's type where it is a plain column, else None
     :ivar column: alias and name of a column that was bound by name; the alias is empty for a merged column
+    :ivar at: offset in the statement that errors about it point to
     """
 
     feature: Feature
     pieces: tuple[Piece, ...]
     type: str | None = None
     column: tuple[str, str] | None = None
+    at: int = 0
 
 
 @dataclasses.dataclass
@@ -72,6 +74,8 @@ class Run:
     :ivar reason: why so, in a few words
     :ivar pruned: features that are not read, because they have no influence
     :ivar fenced: whether an SQL form must compute its features once, not in each place that looks at them
+    :ivar volatile: whether a feature may be another at each look, ``random()`` say: each row needs its own
+    :ivar tie: columns of the rows, which make PostgreSQL evaluate a subquery anew for each row
     :ivar form: the SQL form that gives the same for the rows at hand; None is the model's own
     :ivar shrunk: what that has left of it, in a few words
     :ivar origins: the inputs as they are where the forms stand, if that is in another SELECT
@@ -85,6 +89,8 @@ class Run:
     reason: str = ""
     pruned: tuple[str, ...] = ()
     fenced: bool = False
+    volatile: bool = False
+    tie: str = ""
     form: InlineForm | None = None
     shrunk: str = ""
     origins: tuple[Input, ...] = ()

@@ -16,30 +16,11 @@ from .scan import Token
 from .scope import innermost, is_word
 from .sources import Source
 from .splice import Span
+from .stars import BEFORE_OPERANDS, is_output_star, is_spread, opening_of, opens_operand
 
 SYSTEM_COLUMNS = frozenset(("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"))
 #: tokens that end an operand, so that a name right behind them is an alias and no column
 _KEYWORD_VALUES = frozenset(("end", "null", "true", "false", "current_date", "current_timestamp"))
-#: words that an operand follows; without quotes no column is called so
-_BEFORE_OPERANDS = frozenset(
-    (
-        *(
-            "select",
-            "distinct",
-            "all",
-            "where",
-            "having",
-            "on",
-            "using",
-            "limit",
-            "offset",
-            "and",
-            "or",
-            "not",
-        ),
-        *("case", "when", "then", "else", "in", "like", "ilike", "similar", "is", "from", "symmetric"),
-    )
-)
 
 
 @dataclasses.dataclass
@@ -52,6 +33,7 @@ class References:
     :ivar stars: ``*`` and ``t.*`` among the outputs, with the alias of the latter
     :ivar rows: whole rows used as a value, by alias
     :ivar prefixes: schema names in front of a table's name, which have to go
+    :ivar bare: sources that something is asked of that is no column of theirs
     :ivar unqualified: all names without qualifier
     """
 
@@ -61,6 +43,7 @@ class References:
     stars: list[tuple[Span, str | None]] = dataclasses.field(default_factory=list)
     rows: dict[str, list[Span]] = dataclasses.field(default_factory=dict)
     prefixes: list[Span] = dataclasses.field(default_factory=list)
+    bare: set[str] = dataclasses.field(default_factory=set)
     unqualified: set[str] = dataclasses.field(default_factory=set)
 
 
@@ -122,6 +105,9 @@ class _Collector:
         source = self.plan.clause.source(alias)
         if source is not None and (source.column(name) is not None or name in SYSTEM_COLUMNS):
             self.found.columns.add((alias, name))
+        elif source is not None:
+            # PostgreSQL is to say that there is no such column, not that there is no such table
+            self.found.bare.add(alias)
 
     def _qualified_star(self, index: int, star: int, path: list[str]) -> None:
         source = self.plan.clause.source(path[-1])
@@ -131,8 +117,7 @@ class _Collector:
             return
         if len(path) > 1:
             self._schema_qualified(index, [*path, "*"])
-        owner = innermost(self.blocks, index)
-        if owner is not None and owner.depth == self.tokens[index].depth:
+        if is_output_star(self.tokens, self.blocks, index, star) or is_spread(self.plan, index):
             self._all_columns(source)
             self.found.stars.append((Span(self.tokens[index].start, self.tokens[star].end), source.alias))
         else:
@@ -189,7 +174,7 @@ class _Collector:
         depth = self.plan.block.depth
         clause = self.plan.block.clause_of(index)
         if clause == "select":
-            opening = self._opening(index, depth)
+            opening = opening_of(self.tokens, index, depth)
             distinct = is_word(self.tokens, opening - 1, "on") and is_word(
                 self.tokens, opening - 2, "distinct"
             )
@@ -216,7 +201,10 @@ class _Collector:
         """Tell whether a name stands where a value can stand, and is no alias, type or label."""
         before = self.tokens[index - 1]
         after = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
-        if before.text == ")" and self._opens_operand(index - 1):
+        if before.text == "(" and self._opens_window(index - 1):
+            # the name of another window
+            return False
+        if before.text == ")" and opens_operand(self.tokens, index - 1):
             return True
         if before.text in ("::", ")", "]") or before.kind in ("quoted", "string", "number", "param"):
             return False
@@ -224,7 +212,7 @@ class _Collector:
             if before.text in ("as", "collate", "over", "of", "window") or before.text in _KEYWORD_VALUES:
                 return False
             known = any(source.column(before.text) for source in self.plan.clause.sources)
-            if (known and before.text not in _BEFORE_OPERANDS) or (
+            if (known and before.text not in BEFORE_OPERANDS) or (
                 index > 1 and self.tokens[index - 2].text == "."
             ):
                 return False
@@ -233,17 +221,12 @@ class _Collector:
         # EXTRACT(year FROM ...)
         return not (before.text == "(" and after is not None and after.text == "from")
 
-    def _opens_operand(self, close: int) -> bool:
-        """Tell whether a closing parenthesis is that of DISTINCT ON (...) or OPERATOR(...)."""
-        opening = self._opening(close, self.tokens[close].depth)
-        return is_word(self.tokens, opening - 1, "on", "operator")
-
-    def _opening(self, index: int, depth: int) -> int:
-        """Return the index of the parenthesis before a token that stands at a depth."""
-        index -= 1
-        while index > 0 and self.tokens[index].depth > depth:
-            index -= 1
-        return index
+    def _opens_window(self, opening: int) -> bool:
+        """Tell whether a parenthesis is that of OVER (...) or WINDOW name AS (...)."""
+        if is_word(self.tokens, opening - 1, "over"):
+            return True
+        in_clause = self.plan.block.clause_of(opening) == "window"
+        return in_clause and self.tokens[opening].depth == self.plan.block.depth
 
     def _is_source_name(self, index: int) -> bool:
         """Tell whether a name in the FROM of a nested query is a table or an alias there, and no value."""
@@ -252,7 +235,7 @@ class _Collector:
             return False
         depth = self.tokens[index].depth
         if depth > owner.depth:
-            opening = self._opening(index, depth - 1)
+            opening = opening_of(self.tokens, index, depth - 1)
             is_call = self.tokens[opening - 1].is_name and not is_word(
                 self.tokens, opening - 1, "from", "join", "lateral", "only", "on", "and", "or", "not"
             )

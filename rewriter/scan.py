@@ -87,6 +87,14 @@ def mentions(sql: str) -> bool:
     return "models" in lowered and "join" in lowered
 
 
+def mentions_bytes(sql: bytes) -> bool:
+    """Tell the same of a text in any encoding that has ASCII's letters as ASCII has them."""
+    lowered = sql.lower()
+    if b"predict" in lowered or b"probability" in lowered:
+        return True
+    return b"models" in lowered and b"join" in lowered
+
+
 def scan(sql: str) -> list[Token]:
     """Return the statement's words; comments and white space are left out.
 

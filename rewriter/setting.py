@@ -21,10 +21,13 @@ class Setting:
 
     :ivar way: the way that is taken wherever it can be; ``auto`` leaves the choice to us
     :ivar without: names of the rules that are switched off
+    :ivar kept: whether the server keeps the statement for later, as under a name of the extended protocol:
+        what is deployed meanwhile must be seen
     """
 
     way: Way | Literal["auto"] | None = None
     without: frozenset[str] | None = None
+    kept: bool = False
 
     @property
     def forced(self) -> Way | None:
@@ -42,10 +45,10 @@ def resolve(setting: Setting, session: Mapping[str, str], rules: Collection[str]
     way = setting.way or _way(session.get(WAY, ""))
     if setting.without is not None:
         unknown(setting.without, rules, "the argument")
-        return Setting(way, frozenset(rules) if "all" in setting.without else setting.without)
+        return Setting(way, frozenset(rules) if "all" in setting.without else setting.without, setting.kept)
     listed = session.get(RULES_OFF, "").replace(",", " ").split()
     unknown(listed, rules, RULES_OFF)
-    return Setting(way, frozenset(rules if "all" in listed else listed))
+    return Setting(way, frozenset(rules if "all" in listed else listed), setting.kept)
 
 
 def _way(value: str) -> Way | Literal["auto"] | None:

@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 from .errors import RewriteError
+from .scan import scan
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -52,7 +53,8 @@ class Text:
     def origin(self, position: int) -> int | None:
         """Return the 1-based position in the user's statement of a 1-based position in this text.
 
-        Inside of what we wrote it is the end of the user's text before it; None if there is none.
+        Inside of what we wrote it is the beginning of what that replaces, or where it stands for nothing the
+        end of the user's text before it; None if there is none.
         """
         run = bisect.bisect_right(self.starts, position - 1) - 1
         if run < 0:
@@ -68,6 +70,19 @@ class Text:
         except RewriteError as error:
             error.position = None if error.position is None else self.origin(error.position)
             raise
+
+    def marked(self) -> list[Piece]:
+        """Return this text as pieces that are written as they are and still know where they came from."""
+        pieces: list[Piece] = [self.sql[: self.starts[0]] if self.starts else self.sql]
+        ends = [*self.starts[1:], len(self.sql)]
+        for start, end, (origin, length) in zip(self.starts, ends, self.origins, strict=True):
+            copied, at = self.sql[start : start + length], 0
+            for token in scan(copied):
+                pieces += [copied[at : token.start], Mark(origin + token.start)]
+                at = token.start
+            pieces += [] if copied else [Mark(origin)]
+            pieces += [copied[at:], self.sql[start + length : end]]
+        return pieces
 
     def through(self, first: Text) -> Text:
         """Return this text with its origins in the statement that another text was made from.
@@ -152,6 +167,9 @@ class _Writer:
             if span == within or span.start < position or not piece.holds(span):
                 continue
             self._copy(position, span.start)
+            if span.start < span.end:
+                # what stands for a part of the user's text begins where that begins
+                self.write(Mark(span.start), span)
             for part in self.edits[span]:
                 self.write(part, span)
             position = span.end

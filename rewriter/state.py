@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 
 from .catalog import Catalog, ModelInfo
@@ -10,7 +11,7 @@ from .choose import stored
 from .dml import find_dml
 from .emit.outputs import result_type
 from .forms import Call
-from .names import prefix_free_of
+from .names import RESERVED, prefix_free_of, quote
 from .plan import Input, Output, Plan, Run
 from .rules import Rule
 from .scan import Token
@@ -45,7 +46,7 @@ class State:
         self.splicer = Splicer(sql)
         self.probe = Splicer(sql)
         self.scopes = Scopes(tokens, self.blocks, find_dml(tokens), find_ctes(tokens), self.probe, catalog)
-        self.stored = stored(tokens)
+        self.stored = stored(tokens, kept=setting.kept)
         self.models: dict[tuple[tuple[str, ...], int | None], ModelInfo] = {}
         #: the forms that are ours
         self.calls: list[Call] = []
@@ -58,9 +59,17 @@ class State:
         """Return the model of a form."""
         return self.models[call.path, call.version]
 
-    def null_of(self, call: Call) -> list[Piece]:
+    def null_of(self, call: Call) -> list[str]:
         """Return a NULL of a form's type and name."""
         return [f"(SELECT NULL::{result_type(call, self.model_of(call))} AS {call.name})"]
+
+    def null_over(self, call: Call, inputs: Sequence[Input]) -> list[Piece]:
+        """Return a NULL that depends on features, which may decide whose an aggregate around it is."""
+        listed: list[Piece] = []
+        for input_ in inputs:
+            listed += [", " if listed else "", *input_.pieces]
+        (null,) = self.null_of(call)
+        return [f"{null[:-1]} FROM (SELECT ", *listed, f") AS {self.prefix}n)"]
 
     def run_of(self, call: Call) -> Run:
         """Return a run for one form."""
@@ -68,7 +77,33 @@ class State:
         missing = call.missing or model.signature.on_missing
         run = Run(model, self.inputs[call.first], [Output([call])], missing)
         run.fenced = self._is_fed_by_more(call)
+        run.volatile = self._is_volatile(call)
+        if run.volatile:
+            run.tie = self._tie(call)
         return run
+
+    def _is_volatile(self, call: Call) -> bool:
+        """Tell whether a form's features call a function that may give another value for each row."""
+        names: set[str] = set()
+        ours = {other.first for other in self.calls}
+        for item in call.items or ():
+            if item.path is not None:
+                continue
+            start = bisect.bisect_left(self.tokens, item.span.start, key=lambda token: token.start)
+            tokens = self.tokens_in(item.span)
+            for index, (token, after) in enumerate(itertools.pairwise(tokens), start):
+                is_call = token.is_name and after.text == "(" and after.kind == "punct"
+                reserved = token.kind == "word" and token.text in RESERVED
+                if is_call and not reserved and index not in ours:
+                    names.add(token.text)
+        return bool(names) and self.catalog.is_volatile(sorted(names))
+
+    def _tie(self, call: Call) -> str:
+        """Return a column of each source that a form sees; empty where a feature is one already."""
+        if any(item.path is not None for item in call.items or ()):
+            return ""
+        sources = [source for source in self.scopes.of(call).clause.sources if source.columns]
+        return ", ".join(f"{quote(source.alias)}.{quote(source.columns[0].name)}" for source in sources)
 
     def _is_fed_by_more(self, call: Call) -> bool:
         """Tell whether a form's features may be more than columns and constants.

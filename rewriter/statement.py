@@ -20,7 +20,7 @@ from .errors import (
     UnknownVersion,
 )
 from .explain import Report, find_explain
-from .forms import Call, find_calls
+from .forms import Call, find_calls, is_name_of_something
 from .modify import LEAST_ROWS, Modification, modification, table_name
 from .names import quote
 from .plan import Plan, Run, join_equal
@@ -115,6 +115,7 @@ class _Answering:
         self.model = catalog.model
         self.model_names = catalog.model_names
         self.has_function = catalog.has_function
+        self.is_volatile = catalog.is_volatile
         self.settings = catalog.settings
         self.texts_are_bytes = catalog.texts_are_bytes
         self.primary_key = catalog.primary_key
@@ -163,8 +164,12 @@ class _Statement(Beside):
             check(call, model, self.sql)
             self._check_missing(call, model)
             self.probe.replace(call.span, self.null_of(call))
-        for call in ours:
-            self.inputs[call.first] = bind(call, self.model_of(call), self.scopes.of(call))
+        # inner ones first: the FROM of a query around holds them
+        for call in sorted(ours, key=self.scopes.beginning, reverse=True):
+            inputs = bind(call, self.model_of(call), self.scopes.of(call))
+            self.inputs[call.first] = inputs
+            if self.scopes.decides_levels(call):
+                self.probe.replace(call.span, self.null_over(call, inputs))
         owned: dict[int, list[Call]] = {}
         changing: dict[int, tuple[Dml, list[Call]]] = {}
         for call in ours:
@@ -216,6 +221,9 @@ class _Statement(Beside):
         ``predict(name)`` alone could be a call of theirs. It is left to PostgreSQL if there is no such model
         and it stands where no prediction could stand anyhow, or a function of that name exists.
         """
+        in_from = self.scopes.in_from(call.first)
+        if call.is_plain and is_name_of_something(self.tokens, call, in_from=in_from):
+            return False
         is_model = len(call.path) == 1 or call.path[:-1] == ("models",)
         if not is_model and call.is_plain:
             # an argument of a function: a column by its table's name
@@ -235,9 +243,8 @@ class _Statement(Beside):
             self.models[call.path, call.version] = model
             return True
         if call.is_plain:
-            block = innermost(self.blocks, call.first)
-            in_from = block is None or block.clause_of(call.first) == "from"
-            if in_from or self.catalog.has_function(call.name):
+            outside = in_from or innermost(self.blocks, call.first) is None
+            if outside or self.catalog.has_function(call.name):
                 return False
         close = difflib.get_close_matches(call.model, list(self.catalog.model_names()), 3, 0.5)
         raise UnknownModel(
@@ -307,10 +314,12 @@ class _Statement(Beside):
             for call in run.outputs[0].calls:
                 otherwise = row_expression(call, run, self.prefix)
                 self.splicer.replace(call.span, found.answer(call, run, number, otherwise, self.prefix))
-        query = Splicer(self.sql).render(found.query(runs, self.prefix)).sql
+        query = Splicer(self.sql).render(found.query(runs, self.prefix))
         forced = dataclasses.replace(self.setting, way="batch")
-        asked = rewrite(query, self.catalog, rules=self.rules, setting=forced).sql
-        for span, pieces in found.join(asked, self.prefix):
+        with query.placing_errors():
+            asked = rewrite(query.sql, self.catalog, rules=self.rules, setting=forced)
+        traced = query if asked._text is None else asked._text.through(query)
+        for span, pieces in found.join(traced.marked(), self.prefix):
             self.splicer.replace(span, pieces)
         spans = {call.span for call in calls}
         self.runs = [run for run in self.runs if run.call.span not in spans] + runs

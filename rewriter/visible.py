@@ -61,6 +61,28 @@ class Scopes:
         around = (holder for holder in self._around(block.first) if holder is not block)
         return next(around, None)
 
+    def beginning(self, call: Call) -> int:
+        """Return the index that what holds a form begins at; greater ones are not around smaller ones."""
+        container = self.container(call.first)
+        return 0 if container is None else container.first
+
+    def decides_levels(self, call: Call) -> bool:
+        """Tell whether a form's features may tell PostgreSQL whether an aggregate is of the query around."""
+        around = self._around(call.first)
+        if len(around) < 2 or not isinstance(around[0], Block):
+            return False
+        grouped = "group" in around[0].clauses or "having" in around[0].clauses
+        # a subquery knows the columns that rows are grouped by, but not the expressions
+        known = not grouped or all(item.path is not None for item in call.items or ())
+        return known and around[0].clause_of(call.first) in ("select", "having", "order")
+
+    def in_from(self, index: int) -> bool:
+        """Tell whether a token stands among the sources of a SELECT or a data-modifying statement."""
+        container = self.container(index)
+        if isinstance(container, Block):
+            return container.clause_of(index) == "from"
+        return container is not None and (index in container.target or index in container.source)
+
     def of(self, call: Call) -> Scope:
         """Return the scope of a form.
 

@@ -17,5 +17,6 @@ pytest_plugins = [
     "tests.fix_server",
     "tests.fix_runtime",
     "tests.fix_rewriter",
+    "tests.fix_proxy",
     "tests.fix_flights",
 ]

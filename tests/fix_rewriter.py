@@ -182,6 +182,8 @@ class _Reader:
         )
         if case.refused is None and case.fails is None:
             case = dataclasses.replace(case, meaning=self._meaning(str(case), statement, parts))
+            if not case.meaning:
+                raise AssertionError(f"{case}: no meaning, so nothing would be tested")
         self.found.append(case)
 
     def _meaning(self, name: str, statement: str, parts: Mapping[str, list[str]]) -> str:

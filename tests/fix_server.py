@@ -26,6 +26,7 @@ from pgpredict.server import Cluster, Home, ServerInstall, fetch, find_servers
 from pgpredict.server.database import make_database
 from pgpredict.server.home import MARKER
 from pgpredict.server.private import DIRECTORY
+from pgpredict.server.proxy import stop_proxy
 from pgpredict.server.runtime import start_runtime, stop_runtime
 
 TEMPLATE = "pgpredict_template"
@@ -240,6 +241,7 @@ def empty_home() -> Iterator[Home]:
         yield home
         for known in find_servers():
             cluster = Cluster(home, known)
+            stop_proxy(cluster)
             stop_runtime(cluster)
             cluster.stop()
 

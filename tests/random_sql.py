@@ -52,7 +52,9 @@ PLACES = (
           ("flight", "f.note", "tags", 'f."Odd Name"', "pr", "f.hour", "da", "row_to_json(f)::text"),
           "f.flight", "f.flight"),
     Place("flights AS f LEFT JOIN weather AS w ON w.origin = f.origin AND w.hour = f.hour",
-          "f.carrier", "f.distance", "w.temp", ("f.*", "flight", "w.wind", "count(w) OVER ()", "w.origin"),
+          "f.carrier", "f.distance", "w.temp", ("f.*", "flight", "w.wind", "count(w) OVER ()", "w.origin",
+                                         "ROW(w.*)", "(w.*)::text", "w.* IS NULL AS n",
+                                         "(w.*, f.flight)::text"),
           "flight", "flight"),
     Place("flights AS f LEFT JOIN weather AS w USING (origin, hour)", "carrier", "distance", "temp",
           ("*", "origin", "f.origin AS fo", "w.hour AS wh", "flight"), "flight", "f.flight"),
@@ -64,7 +66,9 @@ PLACES = (
           "n"),
     Place("nothing", "carrier", "distance", "temp", ("*", "flight"), "flight", "flight"),
     Place("flights AS f JOIN flights AS g ON g.flight = f.flight + 1", "g.carrier", "g.distance", None,
-          ("f.flight AS a", "g.flight AS b", "g.tags", "f.vec"), "f.flight", "f.flight", "g.*"),
+          ("f.flight AS a", "g.flight AS b", "g.tags", "f.vec", "ROW(f.flight, g.*) AS w",
+           "to_json(g)::text"),
+          "f.flight", "f.flight", "g.*"),
     Place("(SELECT *, flight % 3 AS one FROM flights WHERE flight < 30) AS s(id)", "carrier", "distance",
           None, ("id", "one", "s.*", "j::text"), "id", "one"),
     Place("flights AS f RIGHT JOIN carriers AS c ON c.carrier = f.carrier, "
@@ -75,7 +79,8 @@ PLACES = (
     Place("base", "carrier", "distance", None, ("*", "base.tableoid::regclass"), "base.n", "n"),
     Place("parts", "carrier", "distance", None, ("*", "parts"), "parts.tableoid, parts.ctid", "distance"),
     Place("everything AS e", "e.carrier", "e.distance", None,
-          ("*", "c_interval", "a_text", "c_pair", "e", "c_numeric_mod", "c_timestamp_mod"), "e.id", "e.id"),
+          ("*", "c_interval", "a_text", "c_pair", "e", "c_numeric_mod", "c_timestamp_mod", "(e.a_pair[1]).a",
+           "(e.*, 1)::text", "(c_pair).*", "a_matrix[1:1]"), "e.id", "e.id"),
     Place("(VALUES ('UA', 5, 1), (NULL, 7, 2), ('AA', NULL, 3), ('UA', 5, 4)) AS v(carrier, distance, n)",
           "carrier", "distance", None, ("*", "v", "n"), "n", "n"),
     Place('"Zürich ""Flüge""" AS "Z"', "carrier", "distance", None,
@@ -225,6 +230,12 @@ class Expressions:
         return both(word + "%s", joined(self.draw(st.permutations(parts)), " AND "))
 
 
+_SHAPES = (
+    "plain", "plain", "ordered", "ordered", "grouped", "counted", "distinct", "ties", "first", "sets",
+    "windows", "ordered set",
+)  # fmt: skip
+
+
 def _select(draw: st.DrawFn) -> Statement:
     place = draw(st.sampled_from(PLACES))
     make = Expressions(draw, [place])
@@ -240,7 +251,7 @@ def _select(draw: st.DrawFn) -> Statement:
     word = draw(st.sampled_from([" WHERE ", "\nWHERE -- comment\n ", " where/**/"]))
     where = make.where(word, [f"{place.distance} < 700", f"{place.carrier} IS NOT NULL"])
     tail = same("")
-    shape = draw(st.sampled_from(["plain", "plain", "ordered", "ordered", "grouped", "counted", "distinct"]))
+    shape = draw(st.sampled_from(_SHAPES))
     if shape == "ordered":
         order = both("%s, ", make.number(1)) if draw(st.booleans()) else same("")
         limit = draw(
@@ -259,7 +270,29 @@ def _select(draw: st.DrawFn) -> Statement:
         items += [both(f"array_agg(%s ORDER BY {place.key})", make.number())]
     elif shape == "distinct":
         items = [both("%s AS a", make.any()), both("%s AS b", make.truth())]
-    word = "SELECT DISTINCT " if shape == "distinct" else "SELECT "
+    elif shape == "ties":
+        tail = both(" ORDER BY %s FETCH FIRST 3 ROWS WITH TIES", make.number())
+    elif shape == "first":
+        first = make.any()
+        tail = both(f" ORDER BY %s, {place.key}", first)
+        head = both(f" FROM {place.source}", same(""))
+        items = [both("ON (%s) %s AS a", first, make.any()), *items]
+    elif shape == "sets":
+        keys = joined([make.any(), same(f"{place.number} % 3")])
+        sets = draw(st.sampled_from(["ROLLUP (1, 2)", "CUBE (1, 2)", "GROUPING SETS ((1, 2), (2), ())"]))
+        items = [keys, both("sum(%s) AS s", make.number()), same("count(*)")]
+        tail = same(f" GROUP BY {sets}")
+    elif shape == "windows":
+        frame = draw(st.sampled_from(["", " ROWS 2 PRECEDING", " GROUPS CURRENT ROW",
+                                      " RANGE BETWEEN UNBOUNDED PRECEDING AND 5 FOLLOWING"]))  # fmt: skip
+        value = both("sum(%s) OVER (w%s) AS s", make.number(), same(frame))
+        items = [value, both("count(*) FILTER (WHERE %s) OVER w AS c", make.truth()), *items]
+        tail = both(" WINDOW w AS (PARTITION BY %s ORDER BY %s)", make.truth(1), make.number(1))
+    elif shape == "ordered set":
+        items = [both("percentile_disc(0.3) WITHIN GROUP (ORDER BY %s) AS d", make.number()),
+                 both("mode() WITHIN GROUP (ORDER BY %s) FILTER (WHERE %s) AS m", make.any(),
+                      make.truth())]  # fmt: skip
+    word = {"distinct": "SELECT DISTINCT ", "first": "SELECT DISTINCT "}.get(shape, "SELECT ")
     return Statement("select", both(word + "%s%s%s%s", joined(items), head, where, tail))
 
 
@@ -421,8 +454,91 @@ def _wrapped(draw: st.DrawFn) -> Statement:
     return Statement("select", both(template.replace("PREDICT_1", "%s"), inner.texts, constant))
 
 
+def _derived(draw: st.DrawFn) -> Statement:
+    """Forms in a derived table or CTE, of which something is read."""
+    place = draw(st.sampled_from(PLACES))
+    make = Expressions(draw, [place])
+    inner = both(
+        f"SELECT %s AS a, %s AS b, %s AS c, {place.number} AS n FROM {place.source}%s",
+        make.number(),
+        make.truth(),
+        make.any(),
+        make.where(),
+    )
+    template = draw(st.sampled_from([
+        "SELECT n, count(*) FROM (%s\n) AS s GROUP BY n",
+        "SELECT s.b FROM (%s\n) AS s WHERE s.a > 50 OR s.b",
+        "SELECT s FROM (%s\n) AS s",
+        "SELECT ROW(s.*, 1), s.* IS NULL FROM (%s\n) AS s",
+        "WITH s AS (%s\n) SELECT x.a, y.n FROM s AS x LEFT JOIN s AS y ON y.n = x.a",
+        "WITH s(a, n) AS (%s\n) SELECT max(a), n FROM s GROUP BY n",
+        "WITH s AS NOT MATERIALIZED (%s\n) SELECT n, (SELECT max(n) FROM s AS y WHERE y.b = x.b) FROM s AS x",
+        "SELECT EXISTS (%s\n), (SELECT max(n) FROM (VALUES (1)) AS v(n))",
+        "SELECT f.flight, l.b FROM flights AS f LEFT JOIN LATERAL (%s\n) AS l ON l.n = f.flight",
+        "SELECT f.flight FROM flights AS f WHERE f.flight IN (SELECT n FROM (%s\n) AS s WHERE c IS NOT NULL)",
+    ]))  # fmt: skip
+    return Statement("derived", both(template, inner))
+
+
+def _table(draw: st.DrawFn) -> Statement:
+    """A table-valued form, or a join with a model table."""
+    model, column, type_ = draw(st.sampled_from([
+        ("delay", "delay.predict(%s)", "integer"), ("risk", "risk.predict(%s)", "boolean"),
+        ("level", "level.predict(%s)", "text"), ("wood", "wood.predict(%s)", "integer"),
+    ]))  # fmt: skip
+    source = draw(st.sampled_from([
+        "flights", "with_weather", "(SELECT * FROM flights WHERE distance > 300)", "target",
+        "(SELECT carrier, max(distance) AS distance FROM flights GROUP BY carrier)",
+    ]))  # fmt: skip
+    named = f"{source} AS t"
+    plain = f"(SELECT *, {column % 'carrier, distance'} AS our_p FROM {named}) AS t"
+    query = source if source[0] == "(" else f"(SELECT * FROM {source})"
+    form, value = draw(st.sampled_from([
+        (f"PREDICT(MODEL = {model}, DATA = {named}) WITH (score {type_}) AS p", "p.score"),
+        (f"ML.PREDICT(MODEL {model}, {query}) AS t", "t.predicted_y"),
+        (f"{named} JOIN models.{model} AS p", "p.prediction"),
+        (f"{named} LEFT JOIN models.{model} AS p ON p.carrier = t.carrier", "p.prediction"),
+    ]))  # fmt: skip
+    template = draw(st.sampled_from([
+        "SELECT t.carrier, <p> AS x FROM <t>",
+        "SELECT count(*), max(<p>::text) AS x FROM <t> WHERE t.distance < 800",
+        "SELECT t.distance FROM <t> WHERE <p> IS NOT NULL AND t.carrier > 'B'",
+        "SELECT t.carrier, count(*) FROM <t> GROUP BY t.carrier, <p>",
+        "SELECT c.name, t.carrier, <p> AS x FROM <t> JOIN carriers AS c ON c.carrier = t.carrier",
+        "SELECT c.name, <p> AS x FROM <t> RIGHT JOIN carriers AS c ON c.carrier = t.carrier AND distance > 9",
+        "WITH s AS (SELECT t.carrier, t.distance, <p> AS x FROM <t>) SELECT * FROM s WHERE x IS NOT NULL",
+        "SELECT t.distance, <p> AS x FROM <t> ORDER BY t.distance, 2 LIMIT 5",
+        "SELECT DISTINCT <p> AS x FROM <t>",
+        "SELECT c.name, (SELECT count(<p>) FROM <t> WHERE t.carrier = c.carrier) FROM carriers AS c",
+        "SELECT <p> AS x, count(*) OVER (PARTITION BY <p>), rank() OVER (ORDER BY t.distance, <p>) FROM <t>",
+        "UPDATE target SET value = length(<p>::text) FROM <t> WHERE t.distance = target.distance",
+        "INSERT INTO nothing (carrier, distance) SELECT <p>::text, t.distance FROM <t>",
+    ]))  # fmt: skip
+    pairs = [(template.replace("<p>", v).replace("<t>", f)) for v, f in ((value, form), ("t.our_p", plain))]
+    then = {"UPDATE": "SELECT id, value FROM target", "INSERT": "SELECT * FROM nothing"}.get(template[:6])
+    return Statement("table", (pairs[0], pairs[1]), (then,) if then else ())
+
+
+def _merge(draw: st.DrawFn) -> Statement:
+    make = Expressions(draw, [TARGET, SOURCE], by_name=False)
+    new = Expressions(draw, [SOURCE], by_name=False)
+    old = draw(st.sampled_from(["UPDATE SET value = %s", "UPDATE SET (value, distance) = (%s, 7)", "DELETE"]))
+    text = both(
+        "MERGE INTO target AS t USING flights AS f ON f.flight = t.id + 5%s"
+        " WHEN MATCHED AND %s THEN %s WHEN MATCHED THEN DO NOTHING"
+        " WHEN NOT MATCHED AND %s THEN INSERT (id, value) VALUES (f.flight + 100, %s)",
+        make.where(" AND "),
+        make.truth(),
+        both(old, make.number()),
+        new.truth(),
+        new.number(),
+    )
+    return Statement("merge", text, ("SELECT * FROM target",))
+
+
 _KINDS: tuple[Callable[[st.DrawFn], Statement], ...] = (
     _select, _select, _select, _wrapped, _join, _correlated, _update, _delete, _insert, _set_operation, _view,
+    _derived, _derived, _table, _merge,
 )  # fmt: skip
 
 

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import psycopg
 from psycopg import pq
 
-from onnx_models.inline import InlineForm
-from onnx_models.signature import Signature
-from rewriter import Column, DescribeError, ModelInfo, UndeployedModel
-from rewriter.errors import UnknownVersion
-from rewriter.scan import scan
-from rewriter.setting import RULES_OFF, WAY
+from onnx_models.storing import not_installed
+from rewriter import DescribeError, ModelInfo
 
 from . import queries
-
-#: type of a parameter that only another part of the statement uses: PostgreSQL wants one for each number
-_TEXT = 25
-_MOST_PARAMETERS = 65_535
+from .asking import AskingCatalog, Field
 
 
-class ConnectionCatalog:
+class ConnectionCatalog(AskingCatalog):
     """A :class:`rewriter.Catalog` that asks the connection which will run the statement.
 
     Its questions leave the transaction as it was: outside of one they make none that stays, inside of one
@@ -35,97 +26,45 @@ class ConnectionCatalog:
     """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        super().__init__()
         self._connection = connection
-        #: type oid -> (is an array, is a pseudo-type, is composite); types do not change these
-        self._types: dict[int, tuple[bool, bool, bool]] = {}
-        self._settings: dict[str, str] = {}
+
+    def rows(self, sql: LiteralString, parameters: Sequence[Any] = ()) -> Sequence[Sequence[Any]]:
+        """Return the rows of a query."""
+        with self._guarded(), psycopg.RawCursor(self._connection) as cursor:
+            return cursor.execute(sql, parameters).fetchall()
 
     def model(self, name: str, version: int | None = None) -> ModelInfo | None:
-        """Return a model that the caller may use, in its deployed version or in the one asked for.
+        """Return a model that the caller may use.
 
-        :raises UndeployedModel: if no version was ever deployed: then it has no views to ask
-        :raises UnknownVersion: naming the versions that there are
-        """
-        query = queries.DEPLOYED if version is None else queries.PINNED
-        rows = self._rows(query, {"name": name, "version": version})
-        if not rows:
-            return None
-        deployed, found, value, target_type, inline, unused, known, way, rules_off = rows[0]
-        self._settings = {WAY: way or "", RULES_OFF: rules_off or ""}
-        if deployed is None:
-            raise UndeployedModel(
-                f"model {name!r} has no deployed version", hint=f"pgpredict deploy {shlex.quote(name)}"
-            )
-        if found is None:
-            raise UnknownVersion(f"model {name!r} has no version {version}", hint=_versions(known))
-        signature = Signature.from_json(value)
-        if target_type is not None:
-            target = dataclasses.replace(signature.target, type=target_type)
-            signature = dataclasses.replace(signature, target=target)
-        return ModelInfo(
-            name,
-            found,
-            signature,
-            pinned=version is not None,
-            inline=_inline(inline),
-            unused=frozenset(unused or ()),
-        )
-
-    def settings(self) -> Mapping[str, str]:
-        """Return what the session had set for the rewriter when it was asked for a model last."""
-        return self._settings
-
-    def texts_are_bytes(self) -> bool:
-        """Tell whether texts that are equal are so byte by byte, whatever their collation."""
-        return bool(self._rows(queries.TEXTS_ARE_BYTES, ())[0][0])
-
-    def model_names(self) -> Sequence[str]:
-        """Return the names of all models that the caller may use."""
-        return [row[0] for row in self._rows(queries.MODEL_NAMES, ())]
-
-    def has_function(self, name: str) -> bool:
-        """Tell whether a function of this name is in the search path."""
-        return bool(self._rows(queries.FUNCTION, (name,))[0][0])
-
-    def primary_key(self, table: str) -> Sequence[str]:
-        """Return the columns of a table's primary key."""
-        return [row[0] for row in self._rows(queries.PRIMARY_KEY, (table,))]
-
-    def is_steady(self, relations: Sequence[str], functions: Sequence[str]) -> bool:
-        """Tell whether none of these calls a volatile function, views in views included."""
-        return bool(self._rows(queries.STEADY, (list(relations), list(functions)))[0][0])
-
-    def estimate(self, sql: str) -> float | None:
-        """Return how many rows PostgreSQL expects of a query; it is planned, never run.
-
-        None also where planning could crash the server, see ``ml.estimate``: on Multicorn 1.4 for every
-        query that reads a model table, directly or through views.
+        :raises NotInstalled: if the database has no pgpredict, or an older one
+        :raises UndeployedModel: if no version was ever deployed
+        :raises UnknownVersion: if it has no such version
         """
         try:
-            estimated: float | None = self._rows(queries.ESTIMATE, (sql, _parameters(sql)))[0][0]
+            return super().model(name, version)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            older = isinstance(error, psycopg.errors.UndefinedColumn)
+            raise not_installed(self._connection.info.dbname, older=older) from error
+
+    def estimated(self, sql: str, parameters: Sequence[int]) -> float | None:
+        """Return the answer of ``ml.estimate``; None also where it fails."""
+        try:
+            estimated: float | None = self.rows(queries.ESTIMATE, [sql, parameters])[0][0]
         except psycopg.Error:
             return None
         return estimated
 
-    def describe(self, sql: str) -> Sequence[Column]:
-        """Return a query's columns; it is prepared, never run.
+    def fields(self, sql: str, types: Sequence[int]) -> Sequence[Field]:
+        """Return the columns of a query, which is prepared and never run.
 
         :raises DescribeError: with PostgreSQL's complaint
         """
         with self._guarded():
-            fields = self._prepare(sql)
-        self._learn([oid for _, oid, _ in fields])
-        oids, modifiers = [oid for _, oid, _ in fields], [modifier for *_, modifier in fields]
-        names = self._rows(queries.TYPE_NAMES, (oids, modifiers))
-        return [
-            Column(name, type_name, oid, *self._types[oid])
-            for (name, oid, _), (type_name,) in zip(fields, names, strict=True)
-        ]
+            return self._prepare(sql, types)
 
-    def _prepare(self, sql: str) -> list[tuple[str, int, int]]:
+    def _prepare(self, sql: str, types: Sequence[int]) -> list[Field]:
         pgconn, encoding = self._connection.pgconn, self._connection.info.encoding
-        numbers = _parameters(sql)
-        types = [0 if number in numbers else _TEXT for number in range(1, max(numbers, default=0) + 1)]
         result = pgconn.prepare(b"", sql.encode(encoding), types)
         if result.status == pq.ExecStatus.COMMAND_OK:
             result = pgconn.describe_prepared(b"")
@@ -136,48 +75,12 @@ class ConnectionCatalog:
             for i in range(result.nfields)
         ]
 
-    def _learn(self, oids: Sequence[int]) -> None:
-        unknown = sorted(set(oids) - self._types.keys())
-        if unknown:
-            for oid, *facts in self._rows(queries.TYPES, (unknown,)):
-                self._types[oid] = (facts[0], facts[1], facts[2])
-
-    def _rows(self, sql: LiteralString, parameters: Sequence[Any] | Mapping[str, Any]) -> list[Any]:
-        with self._guarded(), psycopg.Cursor(self._connection) as cursor:
-            return cursor.execute(sql, parameters).fetchall()
-
     def _guarded(self) -> contextlib.AbstractContextManager[Any]:
         # outside of a transaction in autocommit there is nothing to leave as it was: two round trips less
         connection = self._connection
         if connection.autocommit and connection.info.transaction_status == pq.TransactionStatus.IDLE:
             return contextlib.nullcontext()
         return connection.transaction()
-
-
-def _parameters(sql: str) -> list[int]:
-    """Return the numbers of the parameters that occur, as far as PostgreSQL knows such numbers."""
-    if "$" not in sql:
-        return []
-    numbers = {int(token.text[1:]) for token in scan(sql) if token.kind == "param"}
-    return sorted(number for number in numbers if number <= _MOST_PARAMETERS)
-
-
-def _inline(value: Mapping[str, Any] | None) -> InlineForm | None:
-    if value is None:
-        return None
-    try:
-        return InlineForm.from_json(value)
-    except Exception:  # noqa: BLE001 (of another version of ours, or made up by the owner: the artifact answers)
-        return None
-
-
-def _versions(known: Sequence[int]) -> str:
-    if len(known) == 1:
-        return f"its only version is {known[0]}"
-    shown = [str(number) for number in known]
-    if len(shown) > 12:
-        shown = [*shown[:3], "…", *shown[-8:]]
-    return f"its versions are {', '.join(shown)}"
 
 
 def _error(result: pq.abc.PGresult, encoding: str) -> DescribeError:

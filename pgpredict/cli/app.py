@@ -11,6 +11,7 @@ import rich_click as click
 from rich.console import Console
 
 from pgpredict import __version__
+from pgpredict.errors import InvalidInput
 
 #: command name -> module and attribute of its function. Explicit, and imported only when the command
 #: is used: ``pgpredict status`` must not pay 1.6 s for scikit-learn.
@@ -33,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "query": ("pgpredict.cli.sql", "query"),
     "rewrite": ("pgpredict.cli.sql", "rewrite"),
     "runtime": ("pgpredict.cli.runtime", "runtime"),
+    "proxy": ("pgpredict.cli.proxy", "proxy"),
 }
 
 errors_console = Console(stderr=True)
@@ -76,12 +78,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def is_expected(error: Exception) -> bool:
     """Tell whether an error is a user's or the surroundings', not a defect of ours."""
-    return hasattr(error, "sqlstate")
+    return hasattr(error, "sqlstate") or isinstance(error, OSError)
 
 
 def report(error: Any) -> None:
     """Print an error, its hint and its SQLSTATE to standard error."""
     diagnostic = getattr(error, "diag", None)
+    if isinstance(error, OSError) and error.strerror:
+        # a full disk, files that somebody has moved or closed
+        where = "" if error.filename is None else f": {str(error.filename)!r}"
+        error = InvalidInput(error.strerror + where, hint="PGPREDICT_DEBUG=1 shows where it happened")
     message = getattr(error, "message", None) or (diagnostic and diagnostic.message_primary) or str(error)
     hint = getattr(error, "hint", None) or (diagnostic and diagnostic.message_hint)
     detail = diagnostic and diagnostic.message_detail

@@ -11,6 +11,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_models.training_query import bare
 from rewriter.names import quote
 
 #: name in the metrics, how people call it, whether more is better
@@ -122,7 +123,7 @@ def try_it(name: str, training: Mapping[str, Any]) -> str | None:
     query = training.get("query")
     if not query:
         return None
-    flat = str(query).rstrip().rstrip(";")
+    flat = bare(str(query))
     source = flat[6:] if re.fullmatch(r'TABLE [\w."]+', flat) else f"({flat}) AS t"
     if "\n" in source or "--" in source:
         return None

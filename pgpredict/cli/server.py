@@ -21,6 +21,7 @@ from pgpredict.server.local import down as bring_down
 from pgpredict.server.local import running_cluster
 from pgpredict.server.local import up as bring_up
 from pgpredict.server.overview import overview
+from pgpredict.server.proxy import proxy_port, proxy_process
 
 from .console import make_console
 from .examples import examples
@@ -49,7 +50,7 @@ def print_pairs(pairs: list[tuple[str, str]]) -> None:
 @click.option("--restart", is_flag=True, help="Stop the server and the runtime first.")
 @json_option
 def up(restart: bool, as_json: bool) -> None:
-    """Start the local server and the inference runtime.
+    """Start the local server, the inference runtime and the proxy.
 
     Finds a PostgreSQL with Multicorn, or fetches a private one; makes the database at the first time.
     What runs already is left alone. Data is under $PGPREDICT_HOME.
@@ -69,9 +70,11 @@ def up(restart: bool, as_json: bool) -> None:
                 f"PostgreSQL {server['version']} with Multicorn {server['multicorn']}, port {server['port']}",
             ),
             ("runtime", runtime_line(state["runtime"])),
+            ("proxy", proxy_line(state["proxy"])),
             ("data", server["data"]),
-            ("connect", server["dsn"]),
-            ("over TCP", f"{server['tcp_dsn']} (password in {server['password_file']})"),
+            ("connect", state["proxy"]["dsn"]),
+            ("over TCP", f"{state['proxy']['tcp_dsn']} (password in {server['password_file']})"),
+            ("directly", f"{server['dsn']}, where PREDICT is not known"),
         ]
     )
     if started.newer is not None:
@@ -86,9 +89,14 @@ def runtime_line(runtime: dict[str, Any]) -> str:
     return f"process {runtime['pid']}" if runtime["pid"] else "does not run"
 
 
+def proxy_line(proxy: dict[str, Any]) -> str:
+    """Describe the proxy in one line."""
+    return f"process {proxy['pid']}, port {proxy['port']}" if proxy["pid"] else "does not run"
+
+
 @click.command(epilog=examples("pgpredict down"))
 def down() -> None:
-    """Stop the local server and the inference runtime. The data stays."""
+    """Stop the local server, the inference runtime and the proxy. The data stays."""
     with showing_progress() as progress:
         stopped = bring_down(Home.default(), progress)
     console.print("stopped" if stopped else "nothing was running")
@@ -99,7 +107,7 @@ def down() -> None:
 def status(as_json: bool) -> None:
     """Show the server, its databases and models, and what the runtime does.
 
-    Exit code 1 if the server or the runtime does not run.
+    Exit code 1 if the server, the runtime or the proxy does not run.
     """
     state = overview(Home.default())
     if as_json:
@@ -107,7 +115,8 @@ def status(as_json: bool) -> None:
     else:
         print_status(state)
     runtime = state["runtime"] or {}
-    if not state["running"] or not runtime.get("pid") or runtime.get("error"):
+    proxy = state["proxy"] or {}
+    if not state["running"] or not runtime.get("pid") or runtime.get("error") or not proxy.get("pid"):
         sys.exit(1)
 
 
@@ -123,7 +132,8 @@ def print_status(state: dict[str, Any]) -> None:
     pairs = [
         ("server", f"{kind}PostgreSQL {server['version']} ({python}), {process}, as {server['account']}"),
         ("data", server["data"]),
-        ("connect", server["dsn"]),
+        ("connect", state["proxy"]["dsn"] if state["proxy"]["pid"] else server["dsn"]),
+        ("proxy", proxy_line(state["proxy"])),
         ("runtime", runtime_line(state["runtime"])),
     ]
     print_pairs(pairs)
@@ -156,10 +166,16 @@ def models_table(database: dict[str, Any]) -> Table:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
-    """Open the server's own psql on the local server; ARGUMENTS are passed on to it."""
+    """Open the server's own psql on the local server; ARGUMENTS are passed on to it.
+
+    It goes through the proxy, so that PREDICT is known.
+    """
     cluster = running_cluster(Home.default())
     program, environment = cluster.psql_command()
-    host, port = str(cluster.home.run), str(cluster.port)
+    through = proxy_process(cluster) is not None
+    if not through:
+        click.echo("the proxy does not run, so PREDICT is not known here; pgpredict up starts it", err=True)
+    host, port = str(cluster.home.run), str(proxy_port(cluster) if through else cluster.port)
     environment |= {"PGHOST": host, "PGPORT": port, "PGUSER": SUPERUSER, "PGDATABASE": DATABASE}
     # an address or a service of the user's would lead to another server
     for name in ("PGHOSTADDR", "PGSERVICE"):

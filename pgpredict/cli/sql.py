@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Literal, TextIO, get_args
 import psycopg
 import rich_click as click
 from psycopg.rows import TupleRow
+from psycopg.types.string import TextLoader
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
@@ -30,6 +32,14 @@ from .examples import examples
 
 #: bytes of a value shown in a table; --csv and --json give all of it
 WIDEST = 200
+#: what PostgreSQL writes is shown as it is: Python has no infinite dates, none before year 1, and another
+#: notation for intervals and ranges
+TYPES_OF_TEXT = (
+    *("date", "time", "timetz", "timestamp", "timestamptz", "interval"),
+    *("int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange"),
+    *("int4multirange", "int8multirange", "nummultirange"),
+    *("datemultirange", "tsmultirange", "tstzmultirange"),
+)
 
 console = make_console()
 messages = Console(stderr=True)
@@ -162,6 +172,8 @@ def query(
             started = time.perf_counter()
             rewritten = _rewritten(text, start, part, catalog, setting)
             with connection.cursor() as cursor:
+                for name in TYPES_OF_TEXT:
+                    cursor.adapters.register_loader(name, TextLoader)
                 _execute(cursor, rewritten, text, start)
                 seconds = time.perf_counter() - started
                 _print(cursor, "csv" if as_csv else "json" if as_json else "table", limit_display, seconds)
@@ -184,7 +196,8 @@ def statement_text(statement: str | None, file: str | None) -> str:
     try:
         return Path(file or "").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read {file!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"cannot read {file!r}: {reason}") from error
 
 
 def _setting(way: Way | Literal["auto"] | None, without: Sequence[str]) -> Setting:
@@ -203,6 +216,15 @@ def _execute(cursor: psycopg.Cursor[TupleRow], rewritten: Rewritten, text: str, 
     try:
         cursor.execute(rewritten.sql.encode(cursor.connection.info.encoding))
     except psycopg.Error as error:
+        if error.sqlstate is None and not cursor.connection.closed and _copies(cursor.connection):
+            cursor.connection.close()  # the server waits for a partner in copying
+            raise StatementError(
+                "COPY to or from the client is not run here",
+                "take --csv, or: pgpredict rewrite '...' | pgpredict psql -f -",
+                "0A000",
+                text,
+                None,
+            ) from error
         diagnostic = error.diag
         reported = diagnostic.statement_position
         origin = None if reported is None else rewritten.origin(int(reported))
@@ -211,6 +233,11 @@ def _execute(cursor: psycopg.Cursor[TupleRow], rewritten: Rewritten, text: str, 
             message += f" ({diagnostic.message_detail})"
         position = None if origin is None else start + origin
         raise StatementError(message, diagnostic.message_hint, error.sqlstate, text, position) from error
+
+
+def _copies(connection: psycopg.Connection) -> bool:
+    """Tell whether a COPY waits for the client."""
+    return connection.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE
 
 
 def _print(cursor: psycopg.Cursor[TupleRow], form: str, limit: int, seconds: float) -> None:
@@ -222,7 +249,13 @@ def _print(cursor: psycopg.Cursor[TupleRow], form: str, limit: int, seconds: flo
     if form == "csv":
         _print_csv(names, cursor, sys.stdout)
     elif form == "json":
-        rows = [dict(zip(names, row, strict=True)) for row in cursor]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise InvalidInput(
+                f"two columns are called {double!r}, an object of JSON has one",
+                hint="give one an alias with AS",
+            )
+        rows = [{name: _finite(value) for name, value in zip(names, row, strict=True)} for row in cursor]
         click.echo(json.dumps(rows, indent=2, default=_json, ensure_ascii=False))
     else:
         _print_table(names, cursor, limit)
@@ -277,6 +310,15 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value, default=_json, ensure_ascii=False)
     return str(value)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with texts for what JSON has no numbers for, as PostgreSQL's to_json has them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
 
 
 def _json(value: Any) -> Any:

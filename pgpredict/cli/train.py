@@ -160,7 +160,8 @@ def query_text(query: str) -> str:
     try:
         return Path(query[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read the query from {query[1:]!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput(f"cannot read the query from {query[1:]!r}: {reason}") from error
 
 
 def as_object(stored: Stored, notes: list[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from .errors import ArtifactCorrupt, ArtifactNotFound, DatabaseGone, DatabaseUnreachable
 
 _SELECT_DATABASE = "SELECT datname FROM pg_catalog.pg_database WHERE oid = %s"
+_SELECT_OID = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
 _SELECT_ARTIFACT = "SELECT onnx FROM ml.artifact WHERE sha256 = %s"
 _CONNECT_SECONDS = 5
 #: a session that only ever reads artifacts; a table that somebody locks must not hold it for ever
@@ -49,9 +50,15 @@ class Databases:
         known = self._names.get(database)
         if known is not None:
             try:
-                return self._open(known)
+                connection = self._open(known)
             except DatabaseUnreachable:
-                self._names.pop(database, None)  # it may have been renamed
+                pass  # it may have been renamed
+            else:
+                # and another one may have got its name
+                if connection.execute(_SELECT_OID).fetchall() == [(database,)]:
+                    return connection
+                connection.close()
+            self._names.pop(database, None)
         return self._open(self._look_up(database))
 
     def _look_up(self, database: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -62,7 +63,15 @@ class Cluster:
     @property
     def port(self) -> int:
         """Its TCP port, 0 if it was never started."""
-        return int(self.home.read_state().get("ports", {}).get(str(self.install.major), 0))
+        remembered = int(self.home.read_state().get("ports", {}).get(str(self.install.major), 0))
+        return remembered or self._port_of_running()
+
+    def _port_of_running(self) -> int:
+        # the state may have got lost; a server that runs tells its port in the fourth line
+        try:
+            return int((self.data / "postmaster.pid").read_text().split("\n")[3])
+        except (OSError, ValueError, IndexError):
+            return 0
 
     def dsn(self, dbname: str = DATABASE, user: str = SUPERUSER) -> str:
         """Return the connection string over the socket, for those who may enter its directory."""
@@ -108,6 +117,11 @@ class Cluster:
         """
         if (self.data / "PG_VERSION").exists():
             return
+        if self.data.exists() and any(self.data.iterdir()):
+            raise ServerError(
+                f"the directory {str(self.data)!r} is no database cluster: it has no PG_VERSION",
+                hint="restore it from a backup, or move it away and run this again",
+            )
         progress("making a database cluster")
         if not self.home.password_file.exists():
             write_atomically(self.home.password_file, secrets.token_urlsafe(24) + "\n", 0o600, self.account)
@@ -155,6 +169,7 @@ class Cluster:
         if self._is_ready():
             return False
         self._end_orphans()
+        self._forget_zombie()
         progress(f"starting PostgreSQL {self.install.version}")
         for _ in range(5):
             port = self._choose_port()
@@ -277,6 +292,18 @@ class Cluster:
                 for process in orphans:
                     process.kill()
             time.sleep(0.1)
+
+    def _forget_zombie(self) -> None:
+        """Remove the lock files of a killed server whose process nobody has reaped.
+
+        In a container, process 1 is often a program that reaps none but its own children; to PostgreSQL such
+        a process is a server that runs. Nothing of it is left once its backends are gone.
+        """
+        for lock in (self.data / "postmaster.pid", self.home.run / f".s.PGSQL.{self.port}.lock"):
+            with contextlib.suppress(OSError, ValueError, psutil.Error):
+                pid = int(lock.read_text().split("\n", 1)[0])
+                if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                    lock.unlink()
 
     def _orphans(self) -> list[psutil.Process]:
         data = self.data.resolve()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import psycopg
 from psycopg import sql
 
 from pgpredict.errors import ServerError
 
-from .cluster import DATABASE, Cluster
+from .cluster import DATABASE, SUPERUSER, Cluster
+from .home import write_atomically
 from .private import SILENT, Progress
 from .shadow import extension_files
 
@@ -38,6 +40,23 @@ def make_database(cluster: Cluster, name: str = DATABASE, progress: Progress = S
         with cluster.connect(name) as inside:
             make_extension(inside, progress)
             allow_runtime(inside)
+
+
+def renew_password(cluster: Cluster) -> None:
+    """Give the superuser a new password if the file of the last one is gone.
+
+    :param cluster: a running cluster
+    """
+    if cluster.home.password_file.exists():
+        return
+    password = secrets.token_urlsafe(24)
+    with cluster.connect("postgres") as connection:
+        # hashed here: a statement may end up in a log
+        secret = connection.pgconn.encrypt_password(password.encode(), SUPERUSER.encode(), b"scram-sha-256")
+        connection.execute(
+            sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(SUPERUSER), secret.decode())
+        )
+    write_atomically(cluster.home.password_file, password + "\n", 0o600, cluster.account)
 
 
 def make_extension(connection: psycopg.Connection, progress: Progress = SILENT) -> str:

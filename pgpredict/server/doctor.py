@@ -16,12 +16,14 @@ from pgpredict.errors import PgpredictError
 
 from .account import can_read
 from .cluster import Cluster
+from .daemon import interpreter, log_path
 from .database import RUNTIME_ROLE, available_version, extension_version
 from .home import Home
 from .local import current_cluster, databases
 from .private import find_servers, why_not_fetchable
+from .proxy import answers, proxy_port, proxy_process
 from .queries import query
-from .runtime import ask, interpreter, runtime_exists, runtime_process
+from .runtime import ask, runtime_exists, runtime_process
 
 State = Literal["ok", "warn", "fail"]
 
@@ -29,6 +31,15 @@ State = Literal["ok", "warn", "fail"]
 DISK_FAIL, DISK_WARN = 200 << 20, 2 << 30
 OLDEST_PYTHON = (3, 9)
 UP = "run 'pgpredict up'"
+#: by kind of feature, as JSON has them; texts are empty
+SAMPLES = {
+    "number": 0,
+    "boolean": False,
+    "date": "2000-01-01",
+    "timestamp": "2000-01-01 00:00:00",
+    "timestamptz": "2000-01-01 00:00:00+00",
+    "time": "12:00:00",
+}
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,7 @@ def examine(home: Home) -> Iterator[Check]:
     else:
         yield from _guarded("server", lambda: check_server(cluster))
     yield from _guarded("runtime", lambda: check_runtime(cluster))
+    yield from _guarded("proxy", lambda: check_proxy(cluster))
     if cluster.pid() is not None:
         for name in databases(cluster):
             yield from _guarded(f"database {name}", lambda name=name: check_database(cluster, name))  # type: ignore[misc]
@@ -217,6 +229,22 @@ def check_runtime(cluster: Cluster) -> Iterator[Check]:
     yield Check("runtime", "ok", f"process {process.pid} answers on {str(cluster.home.runtime_socket)!r}")
 
 
+def check_proxy(cluster: Cluster) -> Iterator[Check]:
+    """Look whether the server can be reached through the proxy."""
+    process = proxy_process(cluster)
+    if process is None:
+        yield Check("proxy", "fail", "the proxy does not run", UP)
+    elif not answers(cluster):
+        yield Check(
+            "proxy",
+            "fail",
+            f"the server does not answer through the proxy, process {process.pid}",
+            f"see its log {str(log_path(cluster, 'proxy'))!r}; then {UP}",
+        )
+    else:
+        yield Check("proxy", "ok", f"process {process.pid} answers on port {proxy_port(cluster)}")
+
+
 def check_database(cluster: Cluster, name: str) -> Iterator[Check]:
     """Look at one database: extension, artifacts, and a prediction that goes all the way."""
     title = f"database {name}"
@@ -241,17 +269,21 @@ def check_database(cluster: Cluster, name: str) -> Iterator[Check]:
 
 
 def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Check]:
-    """Ask each deployed model for one prediction, all features NULL, through the server and the runtime."""
+    """Ask each deployed model for one prediction, through the server and the runtime.
+
+    All features are NULL, or samples of their kinds where NULL is an error.
+    """
     models = connection.execute(query("deployed")).fetchall()
     if not models:
         yield Check(f"{title}: predictions", "ok", "no model is deployed yet")
-    for model, features in models:
+    for model, on_missing, features in models:
         statement = sql.SQL("SELECT prediction FROM models.{} WHERE features = %s").format(
             sql.Identifier(model)
         )
-        nothing = json.dumps(dict.fromkeys(features))
+        sampled = on_missing == "error"
+        row = {name: SAMPLES.get(kind, "") if sampled else None for name, kind in features}
         try:
-            rows = connection.execute(statement, (nothing,)).fetchall()
+            rows = connection.execute(statement, (json.dumps(row),)).fetchall()
         except psycopg.Error as error:
             mend = error.diag.message_hint or f"see the server's log; then {UP}"
             yield Check(
@@ -259,7 +291,8 @@ def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Ch
             )
             continue
         if len(rows) == 1:
-            yield Check(f"{title}: {model}", "ok", f"predicts (all features NULL: {_short(rows[0][0])})")
+            given = "a sample row" if sampled else "all features NULL"
+            yield Check(f"{title}: {model}", "ok", f"predicts ({given}: {_short(rows[0][0])})")
         else:
             yield Check(
                 f"{title}: {model}", "fail", f"{len(rows)} rows came back for one", "report this as a defect"
@@ -267,5 +300,5 @@ def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Ch
 
 
 def _short(value: Any) -> str:
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

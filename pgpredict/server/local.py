@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
-from pgpredict.errors import ServerError
+from pgpredict.errors import InvalidInput, ServerError
 
 from .cluster import DATABASE, Cluster
-from .database import available_version, extension_version, make_database
+from .database import available_version, extension_version, make_database, renew_password
 from .home import Home
 from .install import ServerInstall
 from .private import SILENT, Progress, fetch, find_servers, why_not_fetchable
+from .proxy import start_proxy, stop_proxy
 from .runtime import start_runtime, stop_runtime
 
 
@@ -61,10 +63,21 @@ def same_server(home: Home, wanted: ServerInstall, found: list[ServerInstall]) -
 def choose_server(home: Home) -> tuple[ServerInstall, ServerInstall | None]:
     """Return the server to use, and a better one if there is one that does not hold the data.
 
+    ``$PGPREDICT_SERVER`` names one that is wanted, such as ``pg13``.
+
+    :raises InvalidInput: if that is not there, or the home has the data of another
     :raises ServerError: if there is none and none can be fetched
     """
     found = find_servers(home)
     remembered = home.read_state().get("server")
+    wanted = os.environ.get("PGPREDICT_SERVER")
+    if wanted:
+        found = named_server(wanted, found)
+        if remembered and found[0].name != (held := ServerInstall.from_json(remembered).name):
+            raise InvalidInput(
+                f"PGPREDICT_SERVER is {wanted!r}, but {str(home.path)!r} has the data of {held}",
+                hint="set PGPREDICT_HOME to another directory, or unset PGPREDICT_SERVER",
+            )
     if remembered:
         chosen = same_server(home, ServerInstall.from_json(remembered), found)
         return chosen, next((install for install in found if install.major > chosen.major), None)
@@ -76,11 +89,25 @@ def choose_server(home: Home) -> tuple[ServerInstall, ServerInstall | None]:
     return found[0], None
 
 
+def named_server(name: str, found: list[ServerInstall]) -> list[ServerInstall]:
+    """Return the servers of a name, of which there is at least one.
+
+    :raises InvalidInput: if there is none
+    """
+    named = [install for install in found if install.name == name]
+    if not named:
+        names = ", ".join(dict.fromkeys(install.name for install in found)) or "none"
+        raise InvalidInput(
+            f"PGPREDICT_SERVER is {name!r}, which is no server with Multicorn here", hint=f"there is {names}"
+        )
+    return named
+
+
 def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durable: bool = True) -> Started:
-    """Bring the server, the database and the runtime up; whatever runs already is left alone.
+    """Bring the server, the database, the runtime and the proxy up; whatever runs already is left alone.
 
     :param progress: called with a line about what is going on
-    :param restart: stop both first
+    :param restart: stop them first
     :param durable: False for data that is thrown away
     :raises ServerError: if something cannot be started
     """
@@ -92,14 +119,17 @@ def up(home: Home, progress: Progress = SILENT, *, restart: bool = False, durabl
         home.remember(server=install.to_json(), run=str(home.run))
         cluster = Cluster(home, install, durable=durable)
         if restart:
+            stop_proxy(cluster)
             stop_runtime(cluster)
             cluster.stop()
         started = cluster.start(progress)
+        renew_password(cluster)
         if available_version() is not None:
             make_database(cluster, progress=progress)
             update_extensions(cluster, progress)
         # a restarted server may have changed its port
         runtime_started = start_runtime(cluster, restart=started, progress=progress)
+        start_proxy(cluster, restart=started, progress=progress)
     return Started(cluster, started, runtime_started, newer)
 
 
@@ -122,7 +152,7 @@ def databases(cluster: Cluster) -> list[str]:
 
 
 def down(home: Home, progress: Progress = SILENT) -> bool:
-    """Stop the runtime and the server.
+    """Stop the proxy, the runtime and the server.
 
     :returns: whether anything ran
     :raises ServerError: if something does not end
@@ -133,10 +163,12 @@ def down(home: Home, progress: Progress = SILENT) -> bool:
         cluster = current_cluster(home)
         if cluster is None:
             return False
+        progress("stopping the proxy")
+        ran = stop_proxy(cluster)
         progress("stopping the inference runtime")
-        runtime_ran = stop_runtime(cluster)
+        ran = stop_runtime(cluster) or ran
         progress("stopping the server")
-        return cluster.stop() or runtime_ran
+        return cluster.stop() or ran
 
 
 def local_dsn(home: Home | None = None, dbname: str = DATABASE) -> str:

@@ -9,9 +9,11 @@ import psycopg
 from pgpredict.errors import PgpredictError
 
 from .cluster import Cluster
+from .daemon import log_path
 from .database import extension_version
 from .home import Home
 from .local import current_cluster, databases
+from .proxy import proxy_dsn, proxy_port, proxy_process, proxy_tcp_dsn
 from .queries import query
 from .runtime import ask, runtime_process
 
@@ -23,13 +25,15 @@ def overview(home: Home) -> dict[str, Any]:
     """
     cluster = current_cluster(home)
     if cluster is None:
-        return {"running": False, "home": str(home.path), "server": None, "runtime": None, "databases": []}
+        nothing: dict[str, Any] = {"server": None, "runtime": None, "proxy": None, "databases": []}
+        return {"running": False, "home": str(home.path), **nothing}
     pid = cluster.pid()
     return {
         "running": pid is not None,
         "home": str(home.path),
         "server": server_part(cluster, pid),
         "runtime": runtime_part(cluster),
+        "proxy": proxy_part(cluster),
         "databases": [database_part(cluster, name) for name in databases(cluster)] if pid else [],
     }
 
@@ -69,6 +73,18 @@ def runtime_part(cluster: Cluster) -> dict[str, Any]:
         return {**part, "error": error.message}
     # the answer is the worker's; the process that was started watches over it
     return {**answer, "worker": answer.get("pid"), **part, "ok": True}
+
+
+def proxy_part(cluster: Cluster) -> dict[str, Any]:
+    """Return what is known of the proxy."""
+    process = proxy_process(cluster)
+    return {
+        "pid": process.pid if process else None,
+        "port": proxy_port(cluster),
+        "dsn": proxy_dsn(cluster),
+        "tcp_dsn": proxy_tcp_dsn(cluster),
+        "log": str(log_path(cluster, "proxy")),
+    }
 
 
 def database_part(cluster: Cluster, name: str) -> dict[str, Any]:

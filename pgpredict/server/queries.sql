@@ -23,9 +23,10 @@ ORDER BY v.model, v.version
 SELECT count(*) FROM ml.artifact
 
 -- name: deployed
--- Deployed models and the names of their features.
-SELECT m.name,
-       ARRAY(SELECT f.value ->> 'name' FROM jsonb_array_elements(v.signature -> 'features') f)
+-- Deployed models, what NULL does in them, and the names and kinds of their features.
+SELECT m.name, v.signature ->> 'on_missing',
+       ARRAY(SELECT ARRAY[f.value ->> 'name', f.value ->> 'kind']
+             FROM jsonb_array_elements(v.signature -> 'features') f)
 FROM ml.model m
 JOIN ml.model_version v ON v.model = m.name AND v.version = m.deployed_version
 ORDER BY m.name

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
 import os
-import signal
 import socket
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,15 +14,15 @@ from fdw import protocol
 from fdw.errors import FdwError
 from pgpredict.errors import ServerError
 
-from .account import acting_as, can_read, last_words, start_daemon
-from .cluster import Cluster, open_log
+from .account import acting_as
+from .cluster import Cluster
+from .daemon import base_environment, interpreter, process_of, read_record, start, stop
 from .database import RUNTIME_ROLE
-from .home import write_atomically
 from .private import SILENT, Progress
 
 #: seconds until the runtime answers; it imports NumPy and ONNX Runtime
 START_TIMEOUT = 60
-STOP_TIMEOUT = 10
+NAME = "runtime"
 
 
 def runtime_exists() -> bool:
@@ -49,34 +43,21 @@ def start_runtime(cluster: Cluster, *, restart: bool = False, progress: Progress
     library = str(cluster.home.lib.resolve())
     process = runtime_process(cluster)
     if process is not None:
-        current = read_pid_file(cluster).get("library") == library
+        current = read_record(cluster, NAME).get("library") == library
         if current and not restart and answers(cluster, patience=5):
             return False
         stop_runtime(cluster)
     progress("starting the inference runtime")
-    check_interpreter(cluster)
-    log = cluster.home.log / "runtime.log"
-    with open_log(log, cluster.account) as output:
-        start = log.stat().st_size
-        child = start_daemon(command(cluster), env=environment(cluster), account=cluster.account, log=output)
-    record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), "library": library}
-    write_atomically(cluster.home.run / "runtime.json", json.dumps(record), 0o600, cluster.account)
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline:
-        if child.poll() is not None:
-            break
-        if answers(cluster, patience=1):
-            # it goes on without us: no complaint that we do not wait for it
-            child.returncode = 0
-            return True
-        time.sleep(0.05)
-    stop_runtime(cluster)
-    with log.open(errors="replace") as output_text:
-        output_text.seek(start)
-        said = last_words(output_text.read(), 8)
-    raise ServerError(
-        f"the runtime did not start: {said or 'it said nothing'}", hint=f"its log is {str(log)!r}"
+    start(
+        cluster,
+        NAME,
+        command(cluster),
+        environment(cluster),
+        ready=lambda: answers(cluster, patience=1),
+        patience=START_TIMEOUT,
+        library=library,
     )
+    return True
 
 
 def command(cluster: Cluster) -> list[str]:
@@ -91,66 +72,14 @@ SETTINGS = ("PGPREDICT_MEMORY", "PGPREDICT_THREADS", "PGPREDICT_CONNECTIONS", "P
 
 
 def environment(cluster: Cluster) -> dict[str, str]:
-    """Return the environment of the runtime: our packages from the copy that its account can read."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LC_ALL": "C.UTF-8",
-        "HOME": str(cluster.home.path),
-        "PYTHONPATH": str(cluster.home.lib),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONNOUSERSITE": "1",
-        **{name: os.environ[name] for name in SETTINGS if os.environ.get(name)},
-    }
-
-
-def interpreter() -> Path:
-    """Return the path of our interpreter that the runtime's account can walk.
-
-    The checkout's ``.venv`` may be a link out of a directory that is closed to it. The interpreter itself
-    is not resolved: where it lies tells Python which environment's packages to use.
-    """
-    given = Path(sys.executable)
-    return given.parent.resolve() / given.name
-
-
-def check_interpreter(cluster: Cluster) -> None:
-    """Refuse an interpreter or packages that the server's account cannot read.
-
-    :raises ServerError: if it cannot
-    """
-    packages = importlib.util.find_spec("numpy")
-    needed = [interpreter()] + ([Path(packages.origin).resolve()] if packages and packages.origin else [])
-    for path in needed:
-        if not can_read(cluster.account, path):
-            raise ServerError(
-                f"the account {cluster.account.name!r}, which runs the runtime, cannot read {str(path)!r}",
-                hint="install pgpredict where other accounts can read it; 'scripts/setup' does that",
-            )
-
-
-def read_pid_file(cluster: Cluster) -> dict[str, Any]:
-    """Return what is known about the runtime that was started last."""
-    try:
-        record = json.loads((cluster.home.run / "runtime.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    """Return the environment of the runtime."""
+    given = {name: os.environ[name] for name in SETTINGS if os.environ.get(name)}
+    return {**base_environment(cluster), **given}
 
 
 def runtime_process(cluster: Cluster) -> psutil.Process | None:
     """Return the runtime's process, None if it does not run."""
-    record = read_pid_file(cluster)
-    try:
-        process = psutil.Process(int(record["pid"]))
-        # process ids are used again: the time of its start tells it apart; the account, who could write
-        # anything there, that root ends no process of anybody else
-        same = (
-            abs(process.create_time() - float(record["created"])) < 0.05
-            and process.uids().real == cluster.account.uid
-        )
-        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.Error, KeyError, ValueError):
-        return None
+    return process_of(cluster, NAME)
 
 
 def stop_runtime(cluster: Cluster) -> bool:
@@ -158,23 +87,7 @@ def stop_runtime(cluster: Cluster) -> bool:
 
     :returns: whether it ran
     """
-    process = runtime_process(cluster)
-    if process is None:
-        return False
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = [process, *process.children(recursive=True)]
-        process.send_signal(signal.SIGTERM)
-        # a suspended one does not see the signal before it goes on
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.send_signal(signal.SIGCONT)
-        _, alive = psutil.wait_procs([process], timeout=STOP_TIMEOUT)
-        for member in family if alive else family[1:]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family, timeout=STOP_TIMEOUT)
-    (cluster.home.run / "runtime.json").unlink(missing_ok=True)
-    return True
+    return stop(cluster, NAME)
 
 
 def answers(cluster: Cluster, patience: float) -> bool:

@@ -86,10 +86,15 @@ class _Emitter:
         self._carry_results()
         chunks = Chunks(self.plan, self.carry, self.p, self.laterals)
         pieces: list[Piece] = ["(", *chunks.select(), f") AS {self.p}p"]
-        aliases = [source.alias for source in self.plan.clause.sources]
-        for alias in dict.fromkeys([*self.carry.sources, *(alias for alias, _ in chunks.columns)]):
+        with_results = {alias for alias, _ in chunks.columns}
+        # a table without columns has nothing to carry, but t.* wants to find it
+        empty = self.found.bare | {alias for _, alias in self.found.stars if alias}
+        if self.plan.apart is not None:
+            # the others stay where they are
+            empty &= {source.alias for source in self.plan.clause.sources if source.at in self.plan.apart}
+        for alias in (*self.carry.sources, *sorted((empty | with_results).difference(self.carry.sources))):
             columns = self.carry.sources.get(alias, [])
-            if alias in aliases and any(source == alias for source, _ in chunks.columns):
+            if alias in with_results:
                 pieces.append(self._lateral_with_results(alias, columns, chunks))
             else:
                 pieces.append(self._lateral(columns, quote(alias)))

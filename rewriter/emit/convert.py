@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rewriter.bind import base_type
 from rewriter.plan import Input
-from rewriter.splice import Piece
+from rewriter.splice import Mark, Piece
 
 
 def type_name(type_: str) -> str:
@@ -22,7 +22,9 @@ def converted(input_: Input) -> list[Piece]:
 
     A value is first cast to the feature's own type, as a column of the model table would do.
     """
-    feature, own = input_.feature, list(input_.pieces)
+    # what we write around it stands for it
+    mark = Mark(input_.at)
+    feature, own = input_.feature, [mark, *input_.pieces, mark]
     if feature.kind == "text":
         # only uuid has several ways to be written; a cast to char(n) would cut
         own = [*own, "::uuid"] if feature.type == "uuid" and input_.type != "uuid" else own

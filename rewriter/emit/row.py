@@ -39,6 +39,7 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
         complete = guard(run, [names[id(input_)] for input_ in run.inputs])
         features = [" FROM (SELECT ", *listed, f" OFFSET 0) AS {p}f WHERE {complete}"]
     batch = [*_text(run.inputs, columns), f" AS {p}batch"]
+    fence = f"OFFSET 0 OPERATOR(pg_catalog.*) pg_catalog.num_nulls({run.tie})" if run.tie else "OFFSET 0"
     source = join(run.model, f"{p}m", f"{p}b.{p}batch")
     return [
         "(SELECT ",
@@ -46,7 +47,7 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
         f" AS {call.name} FROM (SELECT ",
         *batch,
         *features,
-        f" OFFSET 0) AS {p}b {source})",
+        f" {fence}) AS {p}b {source})",
     ]
 
 

@@ -25,9 +25,11 @@ def drop_unread(plan: Plan) -> None:
     reader = _reader(plan)
     if reader is None:
         return
+    # PostgreSQL evaluates what has an effect, nextval() say, even where nobody reads it
+    kept = {call for run in plan.runs if run.volatile for output in run.outputs for call in output.calls}
     for name, start, end in outputs:
         held = [call for call in _calls(plan) if start <= call.first < end]
-        if held and not reader.reads(name) and not is_used(plan, name):
+        if held and kept.isdisjoint(held) and not reader.reads(name) and not is_used(plan, name):
             plan.unread += held
             plan.notes.append(Note("drop_unread", f"{name} is not read"))
     for run in plan.runs:

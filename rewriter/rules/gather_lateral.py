@@ -23,6 +23,8 @@ def gather_lateral(plan: Plan) -> None:
     tokens, block, asks = plan.tokens, plan.block, plan.asks
     if asks is None or not plan.runs or not is_whole(plan) or not is_word(tokens, block.first - 2, "lateral"):
         return
+    if any(run.volatile for run in plan.runs):
+        return
     parent = innermost(plan.blocks, block.first - 1)
     if parent is None or parent.clause_of(block.first - 1) != "from":
         return

@@ -116,7 +116,7 @@ class _Form:
 
     def _predicted(self, signature: Signature, threshold: Token | None) -> list[Piece]:
         if threshold is None:
-            return ["PREDICT(", self._model_span(), f" {_USING})"]
+            return ["PREDICT(", self._model_span(), *self._using()]
         if signature.task != "binary":
             raise WrongTask(
                 f"model {self.path[-1]!r} is no binary classification, which a threshold is for",
@@ -128,9 +128,13 @@ class _Form:
         labels = f"(ARRAY[{negative}, {positive}]::{type_name(signature.target.type)}[])"
         return [
             f"{labels}[1 OPERATOR(pg_catalog.+) (PROBABILITY(", self._model_span(),
-            f" FOR {positive} {_USING}) OPERATOR(pg_catalog.>=) ", Span(threshold.start, threshold.end),
-            ")::integer]",
+            f" FOR {positive}", *self._using(), " OPERATOR(pg_catalog.>=) ",
+            Span(threshold.start, threshold.end), ")::integer]",
         ]  # fmt: skip
+
+    def _using(self) -> list[Piece]:
+        """Return the end of a scalar form, of which errors point to the whole."""
+        return [Mark(self.tokens[self.index].start), f" {_USING})"]
 
     def _probs(self) -> list[Piece]:
         """Return the classes with their probabilities, under BigQuery's names of the keys.
@@ -140,6 +144,7 @@ class _Form:
         return [
             "pg_catalog.replace(pg_catalog.replace(PREDICTION_SET(",
             self._model_span(),
-            f" {_USING})::text, ",
+            *self._using(),
+            "::text, ",
             """'"prediction":', '"label":'), '"probability":', '"prob":')::jsonb""",
         ]  # fmt: skip

@@ -111,11 +111,12 @@ class _Joins:
         try:
             body: list[Piece] = [Span(self.tokens[start].start, self.tokens[join.start - 1].end)]
             describe(clause, self.scopes.context_for(body, join.start))
-            return [*mapped, *self._by_name(join, clause, _model_tables(left))]
-        except (InvalidSource, UnknownFeature):
+        except InvalidSource:
             if join.has_on:
                 return None
             raise
+        named = self._by_name(join, clause, _model_tables(left))
+        return None if named is None else [*mapped, *named]
 
     def _start(self, join: ModelJoin) -> int:
         """Return the index of the first token of what stands before the join in its FROM."""
@@ -133,7 +134,8 @@ class _Joins:
 
     def _by_name(
         self, join: ModelJoin, clause: FromClause, echoes: frozenset[str]
-    ) -> list[tuple[str | None, list[Piece]]]:
+    ) -> list[tuple[str | None, list[Piece]]] | None:
+        """Return an expression for each feature that ON does not give; None if they may stand elsewhere."""
         found: list[tuple[str | None, list[Piece]]] = []
         missing = []
         for name in join.unmapped:
@@ -150,6 +152,8 @@ class _Joins:
             qualifier = "" if name in clause.merged else f"{quote(owners[0].alias)}."
             found.append((name, [f"{qualifier}{quote(name)}"]))
         if missing:
+            if join.has_on and not self.names.isdisjoint([*missing, "natural"]):
+                return None
             raise self._missing(join, missing, clause)
         return found
 
@@ -178,9 +182,10 @@ class _Joins:
     ) -> dict[str, list[Piece]]:
         """Return the scalar form for each output that the statement may read."""
         model = [Span(self.tokens[join.model].start, self.tokens[join.model + 2].end)]
-        using: list[Piece] = ["USING "]
+        at = Mark(self.tokens[join.model].start)
+        using: list[Piece] = [at, "USING "]
         for number, (name, pieces) in enumerate(inputs):
-            using += [", "] if number else []
+            using += [at, ", "] if number else []
             using += pieces if name is None or isinstance(pieces[0], str) else [*pieces, f" AS {quote(name)}"]
         return {name: output(name, join.info.signature, model, using) for name in self._outputs(join)}
 

@@ -106,7 +106,7 @@ class _Form:
         alias, behind, has_columns = alias_at(self.tokens, end)
         start, stop = self.tokens[self.index].start, self.tokens[end - 1].end
         joined = is_word(self.tokens[self.index - 1], "join") if self.index else False
-        using = [f"USING {quote(self.data)}.*"]
+        using: list[Piece] = [Mark(start), f"USING {quote(self.data)}.*"]
         forms: dict[str, list[Piece]] = {}
         for column, name in zip(columns, outputs, strict=True):
             form = output(name, signature, self.model_pieces, using)
@@ -173,14 +173,27 @@ class _Form:
         raise self._malformed("MODEL takes a model's name, as a table's or as a text,", start)
 
     def _data(self, start: int, end: int) -> None:
+        self.data_span = Span(self.tokens[start].start, self.tokens[end - 1].end)
+        end = self._without_column_list(start, end)
         last = self.tokens[end - 1]
-        self.data_span = Span(self.tokens[start].start, last.end)
         before = self.tokens[end - 2]
         has_alias = end - start > 1 and before.text not in (".", "=", "as") and is_name(last)
         labelled = end - start > 2 and is_word(before, "as") and last.is_name
         if not (has_alias or labelled or path_end(self.tokens, start) == end):
             raise self._malformed("DATA needs an alias: DATA = (SELECT ...) AS alias", start)
         self.data = last.text
+
+    def _without_column_list(self, start: int, end: int) -> int:
+        """Return where DATA ends without the columns' names behind its alias: ``(VALUES ...) AS d(a, b)``."""
+        if self.tokens[end - 1].text != ")":
+            return end
+        depth = self.tokens[end - 1].depth
+        opening = next(i for i in range(end - 2, start - 1, -1) if self.tokens[i].depth == depth)
+        alias, before = self.tokens[opening - 1], self.tokens[opening - 2]
+        if opening - 2 < start or not alias.is_name:
+            return end
+        ends_source = before.text == ")" or is_word(before, "as") or (is_name(before) and before.text != ".")
+        return opening if ends_source else end
 
     def _columns(self) -> tuple[list[_Column], int]:
         with_ = self.close + 1

@@ -82,6 +82,15 @@ def test_mistakes_without_a_server(tmp_path: Path, words: tuple[str, ...], statu
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PGPREDICT_DSN", "host=/nonexistent"), ("PGHOST", "/nonexistent")]
+)
+def test_a_server_that_the_environment_names(tmp_path: Path, variable: str, value: str) -> None:
+    done = pgpredict("models", environment={"PGPREDICT_HOME": str(tmp_path / "none"), variable: value})
+    assert_answered(done, 1, "cannot connect")
+    assert f"hint: {variable}" in done.stderr
+
+
 @pytest.mark.parametrize("command", ["up", "demo"])
 def test_a_home_that_is_none(tmp_path: Path, command: str) -> None:
     (tmp_path / "thesis.tex").touch()
@@ -110,7 +119,16 @@ def test_mistakes_in_statements_and_names(flights: Flights, tmp_path: Path) -> N
         ((*ridge, "--param", "alpha=much"), "alpha"),
         ((*ridge, "--param", "alpha=-1"), "alpha"),
         ((*ridge, "--param", "n_jobs=3"), "ridge has no parameter 'n_jobs'"),
-        (("train", "m", "--target", "x", "--query", "SELECT 1 AS x; DROP TABLE flights"), "syntax error"),
+        (
+            ("train", "m", "--target", "x", "--query", "SELECT 1 AS x; DROP TABLE flights"),
+            "more than one statement",
+        ),
+        (
+            ("train", "m", "--target", "x", "--query", "SELEC 1 AS x"),
+            'cannot be read: syntax error at or near "SELEC"',
+        ),
+        (("query", "COPY flights TO STDOUT"), "hint: take --csv"),
+        (("query", "--json", "SELECT 1 AS a, 2 AS a"), "two columns are called 'a'"),
         (("train", "m", "--target", "x", "--query", "SELECT 1 AS a, 'y' AS x"), "1 rows"),
         (("models", "--dsn", f"{flights.database.dsn} user=nobody_of_that_name"), "cannot connect"),
     ]

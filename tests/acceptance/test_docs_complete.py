@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from pgpredict.cli.app import COMMANDS, app
+from pgpredict.proxy import ProxySettings, make_settings
+from pgpredict.proxy.metrics import StatsCollector
+from pgpredict.proxy.stats import Stats
 from tests.pages import PAGES, ROOT, named
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -115,7 +119,11 @@ def test_messages_are_those_of_the_code() -> None:
     quoted = [line.split(" | ")[0].lstrip("| ") for line in section.splitlines() if line.startswith("| ")][1:]
     parts = [part.strip() for message in quoted for part in re.split(r"[…;]", message)]
     code = re.sub(r"""["']\s+f?["']""", "", sources())
-    missing = [part for part in parts if part and part not in code and "PostgreSQL's" not in part]
+    missing = [
+        part
+        for part in parts
+        if part and part not in code and not re.search("PostgreSQL's|Multicorn's", part)
+    ]
     assert quoted
     assert not missing
 
@@ -125,3 +133,18 @@ def test_every_algorithm_is_documented() -> None:
 
     text = (ROOT / "docs/training.md").read_text(encoding="utf-8")
     assert not [name for name in ALGORITHMS if name not in text]
+
+
+def test_every_setting_of_the_proxy_is_documented_and_its_example_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs/proxy.md").read_text(encoding="utf-8")
+    names = [field.name.replace("_", "-") for field in dataclasses.fields(ProxySettings)]
+    assert not [name for name in names if f"`--{name}" not in text]
+    (tmp_path / "proxy.toml").write_text(text[text.index("```toml\n") + 8 : text.index("```\n\n| option")])
+    assert make_settings({}, tmp_path / "proxy.toml").connections == 500
+
+
+def test_every_metric_of_the_proxy_is_documented() -> None:
+    text = (ROOT / "docs/proxy.md").read_text(encoding="utf-8")
+    names = [metric.name for metric in StatsCollector(Stats()).collect()]
+    assert names
+    assert not [name for name in names if name not in text]

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from onnx_models.inline import InlineForm
 from onnx_models.scoring import Model
-from onnx_models.storing import deploy, register
+from onnx_models.storing import NotInstalled, deploy, register
 from pgpredict.catalog import ConnectionCatalog
 from rewriter import DescribeError, UndeployedModel
 from rewriter.errors import UnknownVersion
@@ -75,6 +76,14 @@ def test_versions(connection: psycopg.Connection, catalog: ConnectionCatalog) ->
         assert caught.value.hint == "its versions are 1, 2"
 
 
+def test_a_database_without_the_extension(connection: psycopg.Connection) -> None:
+    with (
+        psycopg.connect(make_conninfo(connection.info.dsn, dbname="template1")) as other,
+        pytest.raises(NotInstalled, match="'template1' has no extension pgpredict"),
+    ):
+        ConnectionCatalog(other).model("m")
+
+
 def test_one_question_a_model(
     connection: psycopg.Connection, catalog: ConnectionCatalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +125,14 @@ def test_inline_and_unused(
         for view in ("models", "versions"):
             row = connection.execute(shown(view).encode(), (version,)).fetchone()
             assert row == (isinstance(info.get("inline"), dict), sorted(unused))
+
+
+def test_volatile_functions_by_name(connection: psycopg.Connection, catalog: ConnectionCatalog) -> None:
+    assert catalog.is_volatile(["lower", "random"])
+    assert not catalog.is_volatile(["lower", "now", "no_such_function"])
+    connection.execute("CREATE SCHEMA elsewhere")
+    connection.execute('CREATE FUNCTION elsewhere."Dice"() RETURNS integer LANGUAGE sql AS $$ SELECT 4 $$')
+    assert catalog.is_volatile(["Dice"])
 
 
 def test_parameters_that_only_another_part_uses(catalog: ConnectionCatalog) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pgpredict.demo.data import CUTOFF
 from pgpredict.server import Cluster, Home
 from pgpredict.server.local import current_cluster
+from pgpredict.server.proxy import stop_proxy
 from pgpredict.server.runtime import runtime_process, stop_runtime
 from tests.fix_runtime import eventually
 from tests.fix_server import find_server, installed_names, temporary_home
@@ -51,6 +52,7 @@ def home() -> Iterator[Home]:
         try:
             yield home
         finally:
+            stop_proxy(cluster)
             stop_runtime(cluster)
             cluster.stop()
 

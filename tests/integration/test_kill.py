@@ -21,6 +21,7 @@ from onnx_models.scoring import Model
 from onnx_models.storing import register
 from pgpredict.server import Cluster, ServerInstall
 from pgpredict.server.local import up
+from pgpredict.server.proxy import stop_proxy
 from pgpredict.server.runtime import runtime_process, stop_runtime
 from tests import graphs, summing
 from tests.fix_runtime import eventually
@@ -64,6 +65,7 @@ def cluster(install: ServerInstall) -> Iterator[Cluster]:
         try:
             yield cluster
         finally:
+            stop_proxy(cluster)
             stop_runtime(cluster)
             cluster.stop()
 

@@ -197,6 +197,9 @@ def test_the_callers_search_path_changes_nothing(bench: Bench) -> None:
         ("WITH x AS (SELECT 1 / 'a' AS n) SELECT PREDICT(delay USING 'a' AS carrier, n AS distance) FROM x",
          "22P02", "'a'"),
         ("SELECT PREDICT(lte) FROM flights", "42704", "lte"),
+        # nobody reads d
+        ("SELECT s.n FROM flights AS f, LATERAL (SELECT PREDICT(delay USING f.carrier, o.x AS distance) AS d,"
+         " f.flight AS n FROM (SELECT 1 AS m) AS o) AS s", "42703", "o.x"),
         ("SELECT PREDICT(late) FROM flights", "42703", "PREDICT"),
         ("SELECT PREDICT(delay) FROM flights, carriers", "42702", "PREDICT"),
         ("SELECT PREDICT(delay USING carrier, note AS distance) FROM flights", "42804", "note"),
@@ -219,6 +222,40 @@ def test_errors_of_postgresql_point_into_the_users_text(bench: Bench, column: st
     with pytest.raises(psycopg.errors.UndefinedColumn) as caught:
         bench.run(rewritten.sql)
     assert rewritten.origin(int(caught.value.diag.statement_position or 0)) == statement.index(column) + 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "sqlstate", "at"),
+    [
+        (
+            "UPDATE target SET value = PREDICT(delay) + 1 WHERE nope < 2 AND PREDICT(delay) > 3",
+            "42703",
+            "nope",
+        ),
+        (
+            r"UPDATE target SET value = PREDICT(delay) WHERE id<2 AND(note||E'\'x'||nope) = 'a'",
+            "42703",
+            "nope",
+        ),
+        ("UPDATE target SET value = PREDICT(delay) WHERE id = 'x' RETURNING PREDICT(delay)", "22P02", "'x'"),
+        ("DELETE FROM target WHERE PREDICT(delay) > 3 AND t.nope RETURNING *", "42P01", "t.nope"),
+        ("SELECT f.nope, PREDICT(delay) FROM flights AS f", "42703", "f.nope"),
+        ("SELECT flight FROM flights WHERE PREDICT(delay)", "42804", "PREDICT"),
+        ("UPDATE flights SET distance = 1 - PREDICT(level)", "42883", "- PREDICT"),
+        ("SELECT PREDICT(delay USING *, ARRAY[1] AS distance) FROM flights", "42846", "ARRAY"),
+        ("SELECT PREDICT(delay USING *, (SELECT 1, 2) AS distance) FROM flights", "42601", "(SELECT"),
+        ("SELECT PREDICT(delay) FROM (SELECT carrier, m AS distance FROM flights) AS s", "42846", "PREDICT"),
+        ("SELECT f.flight, (SELECT w.nope), PREDICT(delay) FROM flights f, weather w", "42703", "w.nope"),
+    ],
+)
+def test_errors_beside_batches_are_those_of_the_plain_statement(
+    bench: Bench, statement: str, sqlstate: str, at: str
+) -> None:
+    rewritten = rewrite(statement, bench.catalog, setting=Setting("batch"))
+    with pytest.raises(psycopg.Error) as caught:
+        bench.run(rewritten.sql)
+    position = rewritten.origin(int(caught.value.diag.statement_position or 0))
+    assert (caught.value.sqlstate, position) == (sqlstate, statement.index(at) + 1)
 
 
 @pytest.mark.parametrize("feature", ["sum(flight) OVER ()", "generate_series(1, 2)", "1 + count(*)"])

@@ -87,3 +87,40 @@ def test_one_source_of_statements_is_needed(statements_database: Database) -> No
         result = run(statements_database, *arguments)
         assert result.returncode == 1
         assert "Traceback" not in result.stderr
+
+
+def test_values_are_shown_as_postgresql_writes_them(statements_database: Database) -> None:
+    statement = (
+        "SELECT date 'infinity' AS a, date '0044-03-15 BC' AS b, timestamp '12026-01-01' AS c,"
+        " interval '1 year 3 mons' AS d, ARRAY[date '-infinity'] AS e, int4range(1, 3) AS f"
+    )
+    result = run(statements_database, "query", "--json", statement)
+    assert json.loads(result.stdout) == [
+        {
+            "a": "infinity",
+            "b": "0044-03-15 BC",
+            "c": "12026-01-01 00:00:00",
+            "d": "1 year 3 mons",
+            "e": ["-infinity"],
+            "f": "[1,3)",
+        }
+    ], result.stderr
+
+
+def test_json_is_json(statements_database: Database) -> None:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    statement = "SELECT float8 'nan' AS a, ARRAY[float8 '-inf', 1] AS b"
+    result = run(statements_database, "query", "--json", statement)
+    assert json.loads(result.stdout, parse_constant=refuse) == [{"a": "NaN", "b": ["-Infinity", 1.0]}]
+    lost = run(statements_database, "query", "--json", "SELECT 1 AS a, 2 AS a")
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert "two columns are called 'a'" in lost.stderr
+
+
+@pytest.mark.parametrize("statement", ["COPY flights TO STDOUT", "COPY flights FROM STDIN"])
+def test_copy_says_what_to_do(statements_database: Database, statement: str) -> None:
+    result = run(statements_database, "query", statement)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: COPY to or from the client is not run here\nhint: ")

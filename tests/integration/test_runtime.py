@@ -15,6 +15,7 @@ import pytest
 from psycopg import sql
 
 from fdw import protocol
+from pgpredict.runtime.artifacts import Databases
 from pgpredict.runtime.errors import NotRunning
 from pgpredict.runtime.framing import read_frame
 from tests import graphs
@@ -226,6 +227,33 @@ def test_a_database_may_be_dropped_by_force_and_is_forgotten(
         database.drop()
         assert client.request(request)[0]["ok"]
         assert client.request({**request, "artifact": "3" * 64})[0]["sqlstate"] in ("3D000", "08001")
+
+
+def test_databases_that_swap_their_names_are_told_apart(server: Server, database: Database) -> None:
+    """As where a database is built beside the one in use and then takes its place."""
+    first, second = f"{database.name}_one", f"{database.name}_two"
+    with server.admin() as admin:
+        try:
+            for name in (first, second):
+                admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            found = admin.execute(
+                "SELECT datname, oid FROM pg_database WHERE datname IN (%s, %s)", [first, second]
+            )
+            oids: dict[str, int] = dict(found.fetchall())
+            databases = Databases(server.dsn("postgres"))
+            for name in (first, second):
+                with databases.connect(oids[name]) as connection:
+                    assert connection.info.dbname == name
+            for old, new in ((first, f"{first}_old"), (second, first)):
+                admin.execute(
+                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new))
+                )
+            for old, new in ((first, f"{first}_old"), (second, first)):
+                with databases.connect(oids[old]) as connection:
+                    assert connection.info.dbname == new
+        finally:
+            for name in (first, second, f"{first}_old"):
+                admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 def test_memory_does_not_grow_with_rows(shared_runtime: RunningRuntime, database: Database) -> None:

@@ -21,7 +21,7 @@ def test_a_killed_worker_is_replaced_and_callers_wait() -> None:
     with RunningRuntime(NO_SERVER) as runtime:
         worker = runtime.worker
         with runtime.client() as client:
-            # answered once, so the connection is the worker's: in the backlog it would be its successor's
+            # answered once, so that the connection is this worker's: one in the backlog is left to the next
             assert client.status()["pid"] == worker
             os.kill(worker, signal.SIGKILL)
             with pytest.raises(NotRunning):

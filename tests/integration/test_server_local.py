@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -11,20 +12,28 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import psycopg
 import pytest
 
+from onnx_models import storing
+from onnx_models.artifact import with_signature
+from onnx_models.scoring import Model
+from pgpredict.errors import InvalidInput
 from pgpredict.server import Cluster, Home, ServerInstall
 from pgpredict.server.account import make_directory, server_account
 from pgpredict.server.cluster import is_free
 from pgpredict.server.doctor import Check, examine
-from pgpredict.server.local import Started, current_cluster, down
+from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
 from pgpredict.server.overview import overview
+from pgpredict.server.private import find_servers
+from pgpredict.server.proxy import proxy_port, proxy_process, proxy_tcp_dsn
 from pgpredict.server.runtime import ask, runtime_process, stop_runtime
 from pgpredict.server.shadow import extension_files
+from tests import summing
 
 
 def up(home: Home) -> Started:
@@ -124,6 +133,38 @@ def test_killed_runtime_comes_back(local_home: Home) -> None:
     assert ask(cluster)["ok"]
 
 
+def test_killed_or_frozen_proxy_comes_back(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    assert "through 42" in pgpredict(local_home, "psql", "-Atc", "SELECT 'through ' || 42").stdout
+    for harm in (psutil.Process.kill, psutil.Process.suspend):
+        process = proxy_process(cluster)
+        assert process is not None
+        port = proxy_port(cluster)
+        harm(process)
+        if harm is psutil.Process.kill:
+            process.wait(30)
+            assert pgpredict(local_home, "status").returncode == 1
+            said = pgpredict(local_home, "psql", "-Atc", "SELECT 42")
+            assert said.stdout == "42\n"
+            assert "the proxy does not run" in said.stderr
+        assert [check.name for check in failures(local_home)] == ["proxy"]
+        up(local_home)
+        assert failures(local_home) == []
+        assert proxy_process(cluster) not in (None, process)
+        assert proxy_port(cluster) == port
+
+
+def test_the_proxy_asks_for_the_password_over_tcp_and_predicts(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(proxy_tcp_dsn(cluster), passfile="/dev/null")
+    with (
+        psycopg.connect(proxy_tcp_dsn(cluster), password=cluster.password) as connection,
+        pytest.raises(psycopg.errors.UndefinedObject, match='model "nothing" does not exist'),
+    ):
+        connection.execute("SELECT PREDICT(nothing USING 1 AS a)")
+
+
 def test_frozen_runtime_is_replaced(local_home: Home) -> None:
     cluster = up(local_home).cluster
     process = runtime_process(cluster)
@@ -192,6 +233,77 @@ def test_stale_pid_file_does_not_name_somebody_else(local_home: Home) -> None:
     cluster.data.joinpath("postmaster.pid").unlink()
 
 
+def test_killed_server_that_nobody_reaps_recovers(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    locks = [cluster.data / "postmaster.pid", local_home.run / f".s.PGSQL.{cluster.port}.lock"]
+    texts = [lock.read_text() for lock in locks]
+    down(local_home)
+    # as in a container whose first process reaps nobody: a child of ours that has ended stays until we wait
+    zombie = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    try:
+        for lock, text in zip(locks, texts, strict=True):
+            lock.write_text("\n".join([str(zombie.pid), *text.split("\n")[1:]]))
+            lock.chmod(0o600)
+            os.chown(lock, cluster.account.uid, cluster.account.gid)
+        assert up(local_home).server_started
+    finally:
+        zombie.wait()
+    assert failures(local_home) == []
+
+
+def test_what_was_remembered_may_get_lost(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    port = cluster.port
+    server = local_home.read_state()["server"]
+    (local_home.path / "state.json").write_text("{")
+    local_home.remember(server=server)
+    local_home.password_file.unlink()
+    again = up(local_home)
+    assert (again.server_started, again.cluster.port) == (False, port)
+    with psycopg.connect(cluster.tcp_dsn(), password=cluster.password) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    assert "SCRAM" not in cluster.log.read_text()
+    assert failures(local_home) == []
+
+
+def test_damaged_data_directory_is_told_of(local_home: Home) -> None:
+    cluster = up(local_home).cluster
+    down(local_home)
+    (cluster.data / "PG_VERSION").rename(cluster.data / "kept")
+    result = pgpredict(local_home, "up")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "is no database cluster" in result.stderr
+    (cluster.data / "kept").rename(cluster.data / "PG_VERSION")
+    # any other trouble with files: a message, too
+    (local_home.path / "state.json").rename(local_home.path / "kept")
+    (local_home.path / "state.json").mkdir()
+    result = pgpredict(local_home, "up")
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "Is a directory" in result.stderr
+    (local_home.path / "state.json").rmdir()
+    (local_home.path / "kept").rename(local_home.path / "state.json")
+
+
+def test_the_server_may_be_named(
+    local_home: Home, install: ServerInstall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty_home = Home(local_home.path / "empty")
+    other = "pg13" if install.name != "pg13" else "pg15"
+    up(local_home)
+    monkeypatch.setenv("PGPREDICT_SERVER", other)
+    with pytest.raises(InvalidInput, match=f"PGPREDICT_SERVER is '{other}'"):
+        up(local_home)
+    for name in {found.name for found in find_servers(empty_home)}:
+        monkeypatch.setenv("PGPREDICT_SERVER", name)
+        assert choose_server(empty_home)[0].name == name
+    monkeypatch.setenv("PGPREDICT_SERVER", install.name)
+    assert not up(local_home).server_started
+    monkeypatch.setenv("PGPREDICT_SERVER", "pg99")
+    with pytest.raises(InvalidInput, match="no server with Multicorn here"):
+        choose_server(empty_home)
+
+
 def test_home_with_a_long_path(local_home: Home, install: ServerInstall) -> None:
     # a space and a quote in it, too
     home = Home(local_home.path / ("it's a long path " + "x" * 100))
@@ -252,6 +364,21 @@ def test_doctor_finds_a_removed_artifact(local_home: Home) -> None:
     result = pgpredict(local_home, "doctor", "--json")
     assert result.returncode == 1
     assert [line["state"] for line in json.loads(result.stdout)].count("fail") == 1
+
+
+@pytest.mark.parametrize("on_missing", ["error", "impute"])
+def test_doctor_asks_models_of_every_type(local_home: Home, on_missing: Literal["error", "impute"]) -> None:
+    cluster = up(local_home).cluster
+    artifact = summing.classifier(summing.TYPES, ("false", "true"), "boolean")
+    signature = dataclasses.replace(Model.load(artifact).signature, on_missing=on_missing)
+    with cluster.connect(autocommit=True) as connection:
+        connection.execute("CREATE TYPE mood AS ENUM ('sad')")
+        version = storing.register(connection, "m", signature, with_signature(artifact, signature), {})
+        storing.deploy(connection, "m", version)
+    found = [check for check in examine(local_home) if check.name.endswith(": m")]
+    assert [check.state for check in found] == ["ok"], found
+    given = "a sample row" if on_missing == "error" else "all features NULL"
+    assert found[0].message == f"predicts ({given}: true)"
 
 
 def test_doctor_finds_an_open_socket_directory(local_home: Home) -> None:

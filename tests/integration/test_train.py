@@ -114,10 +114,23 @@ def test_read_many_blocks(database: Database) -> None:
         ("SELECT i AS a, 'x' AS y FROM generate_series(1, 30) i", InvalidTrainingData, "is 'x' in every row"),
         ("SELECT 1 AS a, i AS y FROM generate_series(1, 30) i", InvalidTrainingData, "same value"),
         ("SELECT i AS y FROM generate_series(1, 30) i", InvalidTrainingData, "there is no feature"),
+        ("SELECT " + ", ".join(f"1 AS a{n}" for n in range(1401)) + ", 2 AS y", InvalidTrainingData,
+         "1401 features are too many"),
         ("SELECT * FROM nowhere", psycopg.errors.UndefinedTable, "nowhere"),
-        ("WITH x AS (CREATE TABLE t(a int)) SELECT 1", psycopg.errors.SyntaxError, "CREATE"),
+        ("WITH x AS (CREATE TABLE t(a int)) SELECT 1", InvalidTrainingData, "cannot be read: .*CREATE"),
+        ("SELEC 1 AS a, 2 AS y", InvalidTrainingData, 'cannot be read: .*"SELEC"'),
+        ("SELECT 1 AS a, 2 AS y WHERE", InvalidTrainingData, "cannot be read: .*end of input"),
+        ("SELECT 1 AS a, 2 AS y; SELECT 1", InvalidTrainingData, "more than one statement"),
+        ("  ; ", InvalidTrainingData, "returns no columns"),
+        ("CREATE TABLE t (a int)", InvalidTrainingData, "returns no columns"),
+        ("DELETE FROM ml.artifact RETURNING 1 AS a, 2 AS y", InvalidTrainingData, "is no SELECT"),
+        ("EXPLAIN SELECT 1", InvalidTrainingData, "is no SELECT"),
+        ("SELECT 1e308::numeric * 10 AS a, i AS y FROM generate_series(1, 9) i", InvalidTrainingData,
+         "number is out of range: .*…"),
+        ("SELECT i * 2000000000 AS a, i AS y FROM generate_series(1, 9) i",
+         psycopg.errors.NumericValueOutOfRange, "integer out of range"),
     ],
-)
+)  # fmt: skip
 def test_errors_name_what_is_wrong(
     database: Database, select: str, error: type[Exception], message: str
 ) -> None:
@@ -125,6 +138,24 @@ def test_errors_name_what_is_wrong(
         train(connection, "m", Source(select, "y"))
     with database.connect() as connection:
         assert connection.execute("SELECT count(*) FROM ml.models").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "",
+        ";",
+        "; ;",
+        "-- all",
+        "; -- all\n-- of them",
+        "WHERE 'a' <> ';--b'",
+        "WHERE $$;--a$$ <> ''",
+    ],
+)
+def test_a_query_may_end_as_it_does_in_psql(customers: Database, end: str) -> None:
+    with customers.connect() as connection:
+        table = read(connection, Source(f"SELECT id, churned FROM customers {end}", "churned"))
+    assert table.rows > 100
 
 
 def test_train_registers_and_deploys(customers: Database) -> None:

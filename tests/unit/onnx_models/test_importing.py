@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models.errors import InvalidArtifact, InvalidParameter
 from onnx_models.importing import Given, import_model, sql_type
 from onnx_models.scoring import Model
+from tests import graphs
 
 X = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
 LABELS = np.where(X[:, 0] > 0.0, "yes", "no")
@@ -191,6 +192,7 @@ def test_text_inputs() -> None:
         (torch_like(), Given(features=FEATURES, output="y"), InvalidParameter, "has no output 'y'"),
         (torch_like(rows=1), Given(features=FEATURES), InvalidArtifact, "batches of exactly 1 rows"),
         (torch_like(inputs=("p", "q")), Given(features=(("z", None),)), InvalidParameter, "has no input 'z'"),
+        (torch_like(), Given(features=(*FEATURES[:2], ("features", None))), InvalidParameter, "named like"),
         (b"not a model", Given(), InvalidArtifact, "not an ONNX model"),
         (torch_like(2, "Softmax"), Given(features=FEATURES, task="regression"), InvalidParameter, "2 col"),
     ],
@@ -281,6 +283,13 @@ def test_graphs_that_mix_rows_are_refused() -> None:
     content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
     with pytest.raises(InvalidArtifact, match="of a batch scores"):
         import_model(content)
+
+
+@pytest.mark.parametrize("given", [Given(), Given(on_missing="error")])
+def test_graphs_that_loop_for_ever_are_refused(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx_models.importing._PATIENCE", 0.3)
+    with pytest.raises(InvalidArtifact, match="did not come to an end"):
+        import_model(graphs.endless(), given)
 
 
 def test_types() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -48,6 +50,23 @@ def test_the_supervisor_does_not_import_onnx_runtime() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "modules", ["pgpredict.runtime.worker", "onnx_models.scoring", "onnx_models.train", "benchmarks.__main__"]
+)
+def test_onnx_runtime_keeps_what_it_sees_to_itself(tmp_path: Path, modules: str) -> None:
+    """Its wheels make an identifier and a queue of events for their makers in the user's cache."""
+    program = (
+        f"import {modules}\nfrom onnx_models.scoring import Model\nModel.load(open({{!r}}, 'rb').read())"
+    )
+    (tmp_path / "linear.onnx").write_bytes(graphs.linear())
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    (tmp_path / "home").mkdir()
+    command = [sys.executable, "-c", program.format(str(tmp_path / "linear.onnx"))]
+    subprocess.run(command, env=environment, check=True)
+    assert not list(tmp_path.glob("**/*onnxruntime*"))
 
 
 def test_one_row_of_a_classifier() -> None:

@@ -61,6 +61,9 @@ class StaticCatalog:
     def has_function(self, name: str) -> bool:
         return name in self.functions
 
+    def is_volatile(self, names: Sequence[str]) -> bool:
+        return "random" in names
+
     def describe(self, sql: str) -> Sequence[Column]:
         self.described.append(sql)
         columns: list[Column] = []

@@ -15,8 +15,8 @@ def test_edits_follow_a_span_that_has_moved() -> None:
     assert text.sql == "SELECT a FROM (t WHERE B)"
     assert text.origin(text.sql.index("a") + 1) == 8
     assert text.origin(text.sql.index("t W") + 1) == 15
-    # inside of what we wrote: the end of the user's text before it
-    assert text.origin(text.sql.index("FROM") + 1) == 9
+    # inside of what we wrote: the beginning of what it replaces
+    assert text.origin(text.sql.index("FROM") + 1) == 10
 
 
 def test_words_that_used_to_touch_something_else_are_kept_apart() -> None:
@@ -45,7 +45,7 @@ def test_positions_go_back_through_two_texts() -> None:
     assert text.sql == "SELECT x(a || now), b FROM t"
     whole = text.through(middle)
     assert [whole.origin(text.sql.index(word) + 1) for word in ("(", "a |", "now", "b F", "t")] == [
-        7, 8, 11, 11, 18
+        8, 8, 11, 11, 18
     ]  # fmt: skip
     assert whole.origin(len(text.sql)) == len(sql)
     assert [whole.origin(p) for p in range(1, 8)] == [middle.origin(p) for p in range(1, 8)]

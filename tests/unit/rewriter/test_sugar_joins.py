@@ -77,7 +77,7 @@ UNTOUCHED = [
     "SELECT * FROM f JOIN models.late y ON y.features = f.json",
     "SELECT * FROM f JOIN models.late y ON y.carrier = ANY (f.tags) AND y.distance = 3",
     "SELECT * FROM f JOIN models.late y ON y.carrier = f.carrier WHERE y.distance = 1 AND y.hour = f.hour",
-    "SELECT * FROM w JOIN models.late y ON y.carrier = w.origin",
+    "SELECT * FROM w JOIN models.late y ON y.carrier = w.origin WHERE distance = 1 AND hour IS NULL",
     "SELECT * FROM f JOIN models.late__batch AS m ON m.batch = f.carrier",
     "SELECT * FROM f JOIN models.late y USING (carrier, distance, hour)",
     "SELECT * FROM f NATURAL JOIN models.late",

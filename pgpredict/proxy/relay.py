@@ -1,0 +1,341 @@
+"""A running session's two sockets, with what is decided about its statements between them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from rewriter import RewriteError
+
+from .catalog import refused
+from .encodings import codec
+from .errors import (
+    Canceled,
+    Malformed,
+    ProxyError,
+    StatementRefused,
+    TransactionFailed,
+    error_response,
+)
+from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Command, Question
+from .rewriting import Rewriting
+from .session import Session
+from .settings import ProxySettings
+from .side import Side
+from .stats import Stats, count
+from .upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+#: bytes of a client's that are held for a statement that waits, before no more are read
+_HELD = 1 << 16
+_STATEMENT = "statement"
+_GUARD = (Command(SAVEPOINT),)
+
+
+class Relay:
+    """Runs one session from the end of its start-up to its end.
+
+    :param number: of the connection, for the log
+    :param client: the client's socket
+    :param server: the server's socket
+    :param session: its state
+    :param rewriting: rewrites statements
+    :param settings: limits
+    :param stats: counters
+    :ivar upstream: where the server is
+    :ivar key: that cancel requests for it bring
+    """
+
+    upstream: Upstream
+    key: bytes
+
+    def __init__(
+        self,
+        number: int,
+        client: Side,
+        server: Side,
+        session: Session,
+        rewriting: Rewriting,
+        settings: ProxySettings,
+        stats: Stats,
+    ) -> None:
+        self.number = number
+        self.client, self.server, self.session = client, server, session
+        self.settings = settings
+        self._rewriting, self._stats = rewriting, stats
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task: asyncio.Task[None] | None = None
+        #: what the rewriting of a statement waits for
+        self._quiet: asyncio.Future[None] | None = None
+        self._answered: asyncio.Future[None] | None = None
+        self._asked: Asked | None = None
+        self._canceled = False
+        self._draining = False
+        self._linger: asyncio.TimerHandle | None = None
+        self.encoding = "utf-8"
+
+    def start(self) -> None:
+        """Begin to relay, with what has come already."""
+        self.client.other, self.server.other = self.server, self.client
+        self.client.relay = self.server.relay = self
+        self.client.received, self.server.received = self.from_client, self.from_server
+        for side, receive in ((self.server, self.from_server), (self.client, self.from_client)):
+            if side.has_more:
+                receive(side.take_buffered())
+            if side.closed:
+                self.lost(side)
+
+    # Bytes -------------------------------------------------------------------------------------------
+
+    def from_client(self, data: bytes) -> None:
+        """Take bytes of the client's."""
+        self._stats.client_bytes += len(data)
+        session = self.session
+        try:
+            passed = session.client(data)
+        except Malformed as error:
+            self._end_with(error)
+            return
+        self.server.write(passed)
+        if session.statement is not None:
+            self._statement()
+
+    def from_server(self, data: bytes) -> None:
+        """Take bytes of the server's."""
+        self._stats.server_bytes += len(data)
+        session = self.session
+        try:
+            passed = session.server(data)
+        except Malformed as error:
+            self._end_with(error)
+            return
+        self.client.write(passed)
+        if self._task is not None:
+            self._look()
+        elif self._draining and session.idle:
+            self._say_good_bye()
+
+    def _look(self) -> None:
+        """See whether what the rewriting waits for has come."""
+        if self._answered is not None and self.session.is_answered:
+            _resolve(self._answered)
+        if self._quiet is not None and self.session.traffic.quiet:
+            _resolve(self._quiet)
+
+    # Statements --------------------------------------------------------------------------------------
+
+    def _statement(self) -> None:
+        """Decide about the statement that waits, at once if that is possible."""
+        session = self.session
+        while session.statement is not None and self._task is None:
+            self.encoding = codec(session.traffic.parameters.get("client_encoding", "UTF8")) or ""
+            if not self.encoding or self._rewriting.is_foreign(session.statement, self.encoding):
+                self._stats.unchanged += 1
+                self.server.write(session.pass_on())
+            else:
+                self._canceled = False
+                self._task = asyncio.ensure_future(self._decide())
+                self._task.add_done_callback(self._decided)
+        if session.held > _HELD:
+            self.client.pause(_STATEMENT)
+
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if task.cancelled():
+            return
+        if (failure := task.exception()) is not None:
+            # a defect of ours; the session's state is not known any more
+            logger.error("event=defect connection=%d error=%r", self.number, failure, exc_info=failure)
+            self._end_with(ProxyError("the proxy failed to handle a statement", "its log tells more"))
+            return
+        if self.session.statement is not None:
+            self._statement()
+        elif self._linger is not None and self.server.transport is not None:
+            self.server.transport.write_eof()
+        if self.session.held <= _HELD:
+            self.client.resume(_STATEMENT)
+        if self._draining and self.session.idle:
+            self._say_good_bye()
+
+    async def _decide(self) -> None:
+        session = self.session
+        statement = session.statement
+        if statement is None:
+            return
+        started = time.perf_counter()
+        self.server.write(session.flush())
+        await self._until_quiet()
+        self.encoding = codec(session.traffic.parameters.get("client_encoding", "UTF8")) or ""
+        if session.traffic.skipping or not self.encoding:
+            self.server.write(session.pass_on())
+            return
+        try:
+            if self._canceled:
+                raise Canceled
+            changed = await self._rewriting.rewrite(statement, self, self.settings.rewrite_seconds)
+            if self._canceled:
+                raise Canceled
+        except RewriteError as error:
+            told = error_response(
+                error.message, error.sqlstate, error.hint, error.position, encoding=self.encoding
+            )
+            self._refuse(error.sqlstate, told)
+        except StatementRefused as error:
+            self._refuse(
+                error.sqlstate,
+                error_response(error.message, error.sqlstate, error.hint, encoding=self.encoding),
+            )
+        else:
+            if changed is None:
+                self._stats.unchanged += 1
+                self.server.write(session.pass_on())
+            else:
+                self._stats.rewritten += 1
+                self.server.write(session.change(changed.sql, changed.origin))
+        seconds = time.perf_counter() - started
+        self._stats.rewriting.record(seconds)
+        logger.debug("event=rewrite connection=%d ms=%.2f", self.number, seconds * 1000)
+
+    def _refuse(self, sqlstate: str, error: bytes) -> None:
+        count(self._stats.errors, sqlstate)
+        logger.info("event=refuse_statement connection=%d sqlstate=%s", self.number, sqlstate)
+        to_server, to_client = self.session.refuse(error)
+        self.server.write(to_server)
+        self.client.write(to_client)
+
+    # Questions ---------------------------------------------------------------------------------------
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether a question that fails leaves the transaction as it was."""
+        return not self.session.traffic.open
+
+    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        """Ask the server within the session; in a transaction behind a savepoint.
+
+        :raises StatementRefused: in a transaction that has failed, or if the client has cancelled
+        """
+        traffic = self.session.traffic
+        if traffic.status == "E" and not traffic.open:
+            raise TransactionFailed
+        if self._canceled:
+            raise Canceled
+        guarded = traffic.status == "T" and not traffic.open
+        asked = [*_GUARD, *questions, Command(RELEASE)] if guarded else questions
+        answers = await self._exchange(asked)
+        failed = answers[-1].error
+        if failed is not None and not traffic.open:
+            # also closes what the question has left
+            await self._exchange([Command(UNDO), Command(RELEASE)] if guarded else ())
+        if failed is None:
+            return answers[1:-1] if guarded else answers
+        if failed.get("C") == Canceled.sqlstate or (guarded and len(answers) == 1):
+            raise refused(failed)
+        return answers[guarded:]
+
+    async def _exchange(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        asked, data = self.session.ask(questions, self.encoding)
+        self._asked = asked
+        self._answered = asyncio.get_running_loop().create_future()
+        self.server.write(data)
+        try:
+            await self._answered
+        finally:
+            self._answered = self._asked = None
+        return asked.answers
+
+    async def _until_quiet(self) -> None:
+        if self.session.traffic.quiet:
+            return
+        self._quiet = asyncio.get_running_loop().create_future()
+        try:
+            await self._quiet
+        finally:
+            self._quiet = None
+
+    def cancel(self) -> None:
+        """Take note of a cancel request, which the server gets as well."""
+        if self._task is not None:
+            self._canceled = True
+
+    # The end -----------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """End the session as soon as no statement runs."""
+        self._draining = True
+        if self._task is None and self.session.idle:
+            self._say_good_bye()
+
+    def _say_good_bye(self) -> None:
+        self.client.write(
+            error_response(
+                "terminating connection due to administrator command",
+                "57P01",
+                "the proxy is shutting down",
+                severity="FATAL",
+            )
+        )
+        self.close()
+
+    def _end_with(self, error: ProxyError) -> None:
+        logger.warning(
+            "event=end connection=%d sqlstate=%s error=%r", self.number, error.sqlstate, error.message
+        )
+        self.client.write(error.message_for_client())
+        self.close()
+
+    def close(self) -> None:
+        """Close both sockets, after what was written to them has been sent."""
+        self.client.close()
+        self.server.close()
+
+    def abort(self) -> None:
+        """Close both sockets at once."""
+        self.client.abort()
+        self.server.abort()
+
+    def half_closed(self, side: Side) -> bool:
+        """Pass on that the client says no more; the server may still answer what it was asked."""
+        to_server = self.server.transport
+        if side is self.server or to_server is None or not to_server.can_write_eof():
+            return False
+        self._linger = asyncio.get_running_loop().call_later(self.settings.linger_seconds, self.close)
+        if self.session.statement is None:
+            to_server.write_eof()
+        return True
+
+    def lost(self, side: Side) -> None:
+        """One side is gone, so the other one goes as well."""
+        if side is self.server and self._asked is not None and self._asked.error is not None:
+            # the server's last words, in answer to a question of ours
+            self.client.write(_last_words(self._asked.error, self.encoding))
+        if self._task is not None:
+            self._task.cancel()
+        if self._linger is not None:
+            self._linger.cancel()
+        other = self.server if side is self.client else self.client
+        other.close()
+        if not other.closed and not self.ended.done():
+            # whoever does not take what is left for it is not waited for
+            loop = asyncio.get_running_loop()
+            loop.call_later(self.settings.linger_seconds, other.abort)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+def _last_words(fields: dict[str, str], encoding: str) -> bytes:
+    return error_response(
+        fields.get("M", ""),
+        fields.get("C", "57P01"),
+        fields.get("H"),
+        severity=fields.get("V", "FATAL"),
+        encoding=encoding,
+    )
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

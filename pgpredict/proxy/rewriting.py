@@ -1,0 +1,226 @@
+"""Rewrites statements of sessions: in threads, with what was found out before where that still holds.
+
+The rewriter is a function that asks as it goes. It runs in a thread, where it may wait for the session's
+answers; the event loop carries them. What it has found is kept together with the questions and the
+answers that led to it. When the same text comes again these questions are asked again, all of them in one
+round trip and in the session itself, and if the answers are the same, byte by byte, so is the result. No
+message about a deployment, a grant, a search_path or a table can be missed this way, since none is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rewriter import RewriteError, Setting, rewrite, split
+from rewriter.errors import UnknownModel
+
+from .catalog import Finding, SessionCatalog, refused
+from .errors import RewriteTooSlow, StatementRefused
+from .questions import Answer, Question
+from .session import Origin, Statement
+from .stats import Stats
+
+#: texts that are kept at the most, and what was found for each in sessions that see different things
+ENTRIES, VARIANTS = 1_000, 4
+#: characters of a longer text are not kept: it is a load of rows, which does not come again
+LONGEST = 100_000
+#: seconds after which the server's estimates are asked for again
+_FRESH = 60.0
+
+
+class Asking(Protocol):
+    """A session that can be asked."""
+
+    @property
+    def encoding(self) -> str:
+        """Python's name of the client's encoding."""
+        ...
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether a question that fails leaves the transaction as it was."""
+        ...
+
+    def ask(self, questions: Sequence[Question]) -> Awaitable[Sequence[Answer]]:
+        """Ask the server within the session."""
+        ...
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A statement's new text.
+
+    :ivar sql: in the client's encoding
+    :ivar origin: where a position in it lies in the client's text
+    """
+
+    sql: bytes
+    origin: Origin
+
+
+@dataclass
+class _Kept:
+    changed: Changed | None
+    findings: list[Finding]
+    since: float = field(default_factory=time.monotonic)
+
+
+class Rewriting:
+    """Rewrites the statements of all sessions.
+
+    :param threads: that may rewrite, or wait for answers, at once
+    :param stats: counters
+    """
+
+    def __init__(self, threads: int, stats: Stats) -> None:
+        self._executor = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rewrite")
+        self._stats = stats
+        self._kept: OrderedDict[tuple[bytes, str, bool], list[_Kept]] = OrderedDict()
+
+    def close(self) -> None:
+        """Take no more statements."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def is_foreign(self, statement: Statement, encoding: str) -> bool:
+        """Tell whether it is known that there is none of our syntax in a statement, whatever the database."""
+        kept = self._kept.get((statement.sql, encoding, statement.kept))
+        return kept is not None and kept[0].changed is None and not kept[0].findings
+
+    async def rewrite(self, statement: Statement, session: Asking, limit: float) -> Changed | None:
+        """Return a statement's new text, None if it stays as it is.
+
+        :param limit: seconds that thinking may take at a stretch, between two questions
+        :raises RewriteError: for a form that is wrong or cannot be answered
+        :raises StatementRefused: if it takes too long, or a question fails
+        """
+        key = (statement.sql, session.encoding, statement.kept)
+        variants = self._kept.get(key, [])
+        for kept in variants:
+            if await self._still_holds(kept, session):
+                self._stats.cache_hits += 1
+                variants.remove(kept)
+                variants.insert(0, kept)
+                self._kept.move_to_end(key)
+                return kept.changed
+        self._stats.cache_misses += 1
+        made = await self._think(statement, session, limit)
+        if len(statement.sql) <= LONGEST:
+            self._kept[key] = [made, *variants][:VARIANTS]
+            self._kept.move_to_end(key)
+            while len(self._kept) > ENTRIES:
+                self._kept.popitem(last=False)
+        return made.changed
+
+    async def _still_holds(self, kept: _Kept, session: Asking) -> bool:
+        if not kept.findings:
+            return True
+        if time.monotonic() - kept.since > _FRESH:
+            return False
+        answers = await session.ask([question for question, _ in kept.findings])
+        failed = next((answer.error for answer in answers if answer.error is not None), None)
+        if failed is not None:
+            if not session.may_fail:
+                raise refused(failed)
+            return False
+        return [answer.row for answer in answers] == [row for _, row in kept.findings]
+
+    async def _think(self, statement: Statement, session: Asking, limit: float) -> _Kept:
+        loop = asyncio.get_running_loop()
+        encoding = session.encoding
+        questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]]
+        questions = asyncio.Queue()
+
+        def ask(asked: Sequence[Question]) -> Sequence[Answer]:
+            future: concurrent.futures.Future[Sequence[Answer]] = concurrent.futures.Future()
+            loop.call_soon_threadsafe(questions.put_nowait, (asked, future))
+            return future.result()
+
+        catalog = SessionCatalog(ask, encoding, may_fail=session.may_fail)
+
+        def think_aloud() -> Changed | None:
+            try:
+                return rewrite_text(statement.sql, encoding, statement.kept, catalog)
+            except UnknownModel as error:
+                if catalog.installed is False:
+                    error.hint = "this database has no pgpredict: CREATE EXTENSION pgpredict CASCADE"
+                raise
+
+        think = loop.run_in_executor(self._executor, think_aloud)
+        # nothing asked: the end
+        think.add_done_callback(lambda done: questions.put_nowait(((), concurrent.futures.Future())))
+        answering: concurrent.futures.Future[Sequence[Answer]] | None = None
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(limit):
+                        asked, answering = await questions.get()
+                except TimeoutError:
+                    raise RewriteTooSlow(
+                        f"rewriting the statement takes longer than {limit:g} s",
+                        hint="make it shorter, or raise the proxy's setting rewrite_seconds",
+                    ) from None
+                if not asked:
+                    return _Kept(await think, catalog.findings)
+                answering.set_result(await session.ask(asked))
+        finally:
+            # the thread must not wait for answers that never come
+            think.cancel()
+            think.add_done_callback(_forget)
+            for future in _outstanding(questions, answering):
+                future.set_exception(StatementRefused("the session has ended"))
+
+
+def _outstanding(
+    questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]],
+    answering: concurrent.futures.Future[Sequence[Answer]] | None,
+) -> list[concurrent.futures.Future[Sequence[Answer]]]:
+    found = [] if answering is None or answering.done() else [answering]
+    while not questions.empty():
+        found.append(questions.get_nowait()[1])
+    return found
+
+
+def _forget(done: asyncio.Future[Changed | None]) -> None:
+    if not done.cancelled():
+        done.exception()
+
+
+def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog) -> Changed | None:
+    """Rewrite each statement of a text; they stay one text, so that they stay one transaction.
+
+    :return: None if all of it stays as it is
+    :raises RewriteError: its position is one in the whole text
+    """
+    try:
+        text = sql.decode(encoding)
+    except UnicodeDecodeError:
+        return None  # the server will tell
+    made: list[tuple[int, int, Callable[[int], int | None]]] = []
+    target, changed = "", False
+    for number, (start, part) in enumerate(split(text)):
+        try:
+            rewritten = rewrite(part, catalog, setting=Setting(kept=kept))
+        except RewriteError as error:
+            if error.position is not None:
+                error.position += start
+            if number and error.hint is None and error.sqlstate in ("42P01", "42703"):
+                error.hint = "statements of one message are rewritten before the first of them runs"
+            raise
+        made.append((len(target), start, rewritten.origin))
+        target += rewritten.sql
+        changed = changed or rewritten.changed
+    if not changed:
+        return None
+
+    def origin(position: int) -> int | None:
+        begun, start, within = next(place for place in reversed(made) if place[0] < position)
+        found = within(position - begun)
+        return None if found is None else found + start
+
+    return Changed(target.encode(encoding), origin)

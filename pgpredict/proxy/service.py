@@ -1,0 +1,319 @@
+"""The proxy as a whole: takes connections in, keeps account of sessions, reloads and shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pgpredict.errors import PgpredictError
+from rewriter.scan import mentions_bytes
+
+from .errors import Draining, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
+from .listening import listening
+from .login import Client, authenticate, check_certificate, check_direct, first_packet, note_tls
+from .metrics import HttpEndpoint
+from .relay import Relay
+from .rewriting import Rewriting
+from .session import Session
+from .settings import ProxySettings, server_parameters
+from .side import Side
+from .startup import Packet, backend_key
+from .stats import Stats, count
+from .tls import client_context
+from .traffic import Traffic
+from .upstream import Upstream, keep_alive
+
+logger = logging.getLogger(__name__)
+
+#: connections beyond the limit that are told so; still more are closed without a word
+_MARGIN = 100
+_HANDSHAKE = b"\x16"
+#: that the server may take to answer a health check
+_PROBE_SECONDS = 2.0
+
+
+class Proxy:
+    """Serves clients until it is told to stop.
+
+    :param settings: to begin with
+    :param reload: returns the settings as they are now
+    """
+
+    def __init__(self, settings: ProxySettings, reload: Callable[[], ProxySettings]) -> None:
+        self.stats = Stats()
+        self._reload = reload
+        self._rewriting = Rewriting(settings.connections, self.stats)
+        self._connections: set[asyncio.Task[None]] = set()
+        self._relays: dict[bytes, Relay] = {}
+        self._numbers = 0
+        self._stopping = asyncio.Event()
+        self._use(settings)
+
+    def _use(self, settings: ProxySettings) -> None:
+        parameters = server_parameters(settings.server)
+        context = client_context(settings)
+        upstream = Upstream(parameters)
+        local = Upstream(parameters, settings.server_socket) if settings.server_socket else upstream
+        self.settings, self._context, self._upstream, self._local = settings, context, upstream, local
+        logging.getLogger("pgpredict.proxy").setLevel(settings.log_level.upper())
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until SIGTERM or SIGINT.
+
+        :param ready: called when connections are taken
+        :raises ServerError: if an address cannot be listened on
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        with listening(self.settings) as listeners, self._http():
+            for listener in listeners:
+                loop.add_reader(listener.fileno(), self._accept, listener)
+            logger.info("event=listening on=%s server=%s", self.settings.listen, self._upstream.name)
+            ready()
+            await self._stopping.wait()
+            await self._drain()
+            for listener in listeners:
+                loop.remove_reader(listener.fileno())
+        self._rewriting.close()
+        logger.info("event=stopped")
+
+    @contextlib.contextmanager
+    def _http(self) -> Iterator[None]:
+        if not self.settings.http:
+            yield
+            return
+        endpoint = HttpEndpoint(self.settings.http, self.stats, self.health)
+        try:
+            yield
+        finally:
+            endpoint.close()
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Tell whether clients can be served: the server takes connections, and so do we; from any thread."""
+        told: dict[str, Any] = {"sessions": self.stats.active, "draining": self.is_draining}
+        try:
+            self._upstream.probe(_PROBE_SECONDS)
+        except OSError as error:
+            return False, {**told, "server": f"{self._upstream.name}: {error.strerror or error}"}
+        return not self.is_draining, {**told, "server": "ok"}
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether nothing new is taken any more."""
+        return self._stopping.is_set()
+
+    def reload(self) -> None:
+        """Take the settings as they are now; connections that are there keep theirs."""
+        try:
+            settings = self._reload()
+            self._use(settings)
+        except PgpredictError as error:
+            logger.error("event=reload_failed error=%r", error.message)
+            return
+        logger.info("event=reloaded")
+
+    async def _drain(self) -> None:
+        logger.info("event=drain connections=%d", len(self._connections))
+        for relay in list(self._relays.values()):
+            relay.drain()
+        deadline = time.monotonic() + self.settings.drain_seconds
+        while self._relays and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for relay in list(self._relays.values()):
+            relay.abort()
+        for task in list(self._connections):
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=5)
+
+    # Connections -------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # out of file descriptors, most likely: wait for some to be given back
+            logger.warning("event=accept_failed error=%r", error.strerror)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener.fileno())
+            loop.call_later(0.1, loop.add_reader, listener.fileno(), self._accept, listener)
+            return
+        if len(self._connections) >= self.settings.connections + _MARGIN:
+            count(self.stats.refused, TooManyClients.sqlstate)
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._numbers += 1
+        self.stats.connections += 1
+        is_unix = sock.family == socket.AF_UNIX
+        where = "local" if is_unix else f"{address[0]}:{address[1]}"
+        task = asyncio.ensure_future(self._serve(self._numbers, sock, where, is_unix=is_unix))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, number: int, sock: socket.socket, address: str, *, is_unix: bool) -> None:
+        client = Client(Side(), is_unix, address)
+        started = time.perf_counter()
+        relay: Relay | None = None
+        try:
+            async with asyncio.timeout(self.settings.login_seconds):
+                relay = await self._login(number, client, sock)
+        except TimeoutError:
+            self._refuse(number, client, TooSlow(f"no session after {self.settings.login_seconds:g} s"))
+        except ProxyError as error:
+            self._refuse(number, client, error)
+        except (OSError, ssl.SSLError) as error:
+            logger.info("event=gone connection=%d from=%s error=%r", number, address, str(error))
+            client.side.abort()
+        except asyncio.CancelledError:
+            client.side.abort()
+            raise
+        except Exception:
+            logger.exception("event=defect connection=%d", number)
+            self._refuse(number, client, ProxyError("the proxy failed", "its log tells more"))
+        finally:
+            if client.side.transport is None:
+                sock.close()
+        if relay is not None:
+            self.stats.login.record(time.perf_counter() - started)
+            await self._run(relay, started)
+
+    def _refuse(self, number: int, client: Client, error: ProxyError) -> None:
+        count(self.stats.refused, error.sqlstate)
+        logger.warning(
+            "event=refuse connection=%d from=%s sqlstate=%s error=%r",
+            number,
+            client.address,
+            error.sqlstate,
+            error.message,
+        )
+        client.side.write(error.message_for_client())
+        client.side.close()
+        asyncio.get_running_loop().call_later(self.settings.linger_seconds, client.side.abort)
+
+    async def _login(self, number: int, client: Client, sock: socket.socket) -> Relay | None:
+        await self._open(client, sock)
+        packet = await first_packet(client, self._context)
+        if packet.kind == "cancel":
+            await self._cancel(client, packet)
+            return None
+        if self.is_draining:
+            raise Draining("the proxy is shutting down")
+        if self.stats.active >= self.settings.connections:
+            raise TooManyClients(
+                f"sorry, too many clients already: the proxy takes {self.settings.connections}",
+                "raise the proxy's setting 'connections', or close some",
+            )
+        if self.settings.tls_required and not client.tls and not client.is_unix:
+            raise NotAllowed("the proxy takes no connection without TLS", "connect with sslmode=require")
+        if self.settings.client_ca and not client.is_unix:
+            check_certificate(client, packet)
+        upstream = self._local if client.is_unix else self._upstream
+        server, server_tls = await upstream.connect()
+        traffic = Traffic(self.stats.messages)
+        trusted = (
+            self.settings.trust_server
+            or client.certified is not None
+            or (client.is_local and (client.is_unix or not upstream.is_unix))
+        )
+        try:
+            key = await authenticate(client, server, packet, traffic, server_tls=server_tls, trusted=trusted)
+        except ConnectionError as error:
+            if server.closed and not client.side.closed:
+                raise ServerUnreachable(f"the server at {upstream.name} closed the connection") from error
+            raise
+        finally:
+            if client.side.closed or not traffic.parameters:
+                server.close()
+        if key is None:
+            client.side.close()
+            server.close()
+            return None
+        looks = (lambda _: False) if packet.replicates else mentions_bytes
+        session = Session(traffic, looks, self.settings.statement_bytes)
+        relay = Relay(number, client.side, server, session, self._rewriting, self.settings, self.stats)
+        relay.upstream, relay.key = upstream, key
+        logger.info(
+            "event=connect connection=%d from=%s user=%r database=%r tls=%s",
+            number,
+            client.address,
+            packet.parameters.get("user", ""),
+            packet.parameters.get("database", packet.parameters.get("user", "")),
+            "on" if client.tls else "off",
+        )
+        return relay
+
+    async def _open(self, client: Client, sock: socket.socket) -> None:
+        """Make the transport; a client that begins with a TLS handshake gets one of TLS."""
+        loop = asyncio.get_running_loop()
+        if client.is_unix:
+            await loop.connect_accepted_socket(lambda: client.side, sock)
+            return
+        keep_alive(sock)
+        if await _first_byte(sock) != _HANDSHAKE or self._context is None:
+            await loop.connect_accepted_socket(lambda: client.side, sock)
+            return
+        await loop.connect_accepted_socket(lambda: client.side, sock, ssl=self._context)
+        note_tls(client)
+        check_direct(client)
+
+    async def _run(self, relay: Relay, started: float) -> None:
+        self.stats.active += 1
+        self._relays[relay.key] = relay
+        try:
+            relay.start()
+            if self.is_draining:
+                relay.drain()
+            await relay.ended
+        finally:
+            relay.close()
+            self._relays.pop(relay.key, None)
+            self.stats.active -= 1
+            seconds = time.perf_counter() - started
+            logger.info("event=disconnect connection=%d seconds=%.1f", relay.number, seconds)
+
+    async def _cancel(self, client: Client, packet: Packet) -> None:
+        """Pass a cancel request on to the server of its session, and end when the server has taken it."""
+        self.stats.cancels += 1
+        relay = self._relays.get(backend_key(packet))
+        if relay is not None:
+            relay.cancel()
+            upstream = relay.upstream
+        else:
+            upstream = self._local if client.is_unix else self._upstream
+        try:
+            server, _ = await upstream.connect()
+            server.write(packet.data)
+            with contextlib.suppress(ConnectionError):
+                await server.read(1)
+            server.close()
+        except ServerUnreachable as error:
+            logger.warning("event=cancel_failed error=%r", error.message)
+        client.side.close()
+
+
+async def _first_byte(sock: socket.socket) -> bytes:
+    """Return the first byte that a client sends, which stays where it is."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        loop.remove_reader(sock.fileno())
+        readable.set_result(None)
+
+    loop.add_reader(sock.fileno(), wake)
+    try:
+        await readable
+    finally:
+        loop.remove_reader(sock.fileno())
+    return sock.recv(1, socket.MSG_PEEK)

@@ -1,0 +1,315 @@
+"""One client's session behind its start-up: what passes, and what is done with a statement that is ours.
+
+Pure state: bytes in, bytes out, no sockets and no clock. Bytes pass as they come, untouched, but for a Query
+or Parse with one of our words in it: that one is taken out, what the client sends behind it is held, and
+whoever runs the session is handed a :class:`Statement`. They wait until the server is quiet, ask it what
+they need to know, and say how it goes on: with another text, with an error, or as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from . import frames
+from .errors import Malformed
+from .questions import Asked, Question
+from .traffic import Traffic
+
+_QUERY, _PARSE = b"QP"
+_READY, _ERROR, _NOTICE, _PARSED, _ROW = b"ZEN1D"
+#: the server sends these when it likes: NoticeResponse, NotificationResponse, ParameterStatus
+_ASYNCHRONOUS = frozenset(b"NAS")
+#: a text that no server accepts; it makes the server fail where our own error is due
+_UNACCEPTABLE = b"pgpredict: refused, the client was told why"
+#: a message of a gigabyte is the largest that PostgreSQL takes
+LARGEST_MESSAGE = 0x3FFFFFFF
+#: the same for one of the server's that is read whole: an answer to a question of ours, an error
+_LARGEST_READ = 1 << 28
+
+_length = frames.LENGTH.unpack_from
+
+#: where a position in the server's text lies in the client's, both in characters from 1
+Origin = Callable[[int], int | None]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A Query or Parse that may hold our syntax.
+
+    :ivar kind: of the message
+    :ivar name: of a Parse's statement, empty for the unnamed one
+    :ivar sql: the text, in the client's encoding
+    :ivar types: what follows the text in a Parse
+    :ivar message: as it came
+    """
+
+    kind: int
+    name: bytes
+    sql: bytes
+    types: bytes
+    message: bytes
+
+    @property
+    def kept(self) -> bool:
+        """Whether the server keeps it under a name, to be executed whenever the client likes."""
+        return bool(self.name)
+
+    def with_text(self, sql: bytes) -> bytes:
+        """Return the message with another text."""
+        return frames.replaced(self.kind, self.name, sql, self.types)
+
+
+class Session:
+    """See the module.
+
+    :param traffic: from the end of the start-up on
+    :param mentions: tells whether bytes hold one of our words
+    :param longest: bytes of a statement that is looked at; longer ones pass as they are
+    :ivar statement: the one that waits for a decision, None if there is none
+    """
+
+    __slots__ = (
+        "_asking",
+        "_held",
+        "_inbox",
+        "_left",
+        "_longest",
+        "_mentions",
+        "_origin",
+        "_origin_ends",
+        "_partial",
+        "_refusal",
+        "statement",
+        "traffic",
+    )
+
+    def __init__(self, traffic: Traffic, mentions: Callable[[bytes], bool], longest: int) -> None:
+        self.traffic = traffic
+        self._mentions = mentions
+        self._longest = longest
+        self.statement: Statement | None = None
+        #: of the client: a message that has come in part, bytes of one that passes, what is held back
+        self._partial = bytearray()
+        self._left = 0
+        self._held = bytearray()
+        #: of the server: a message that has come in part, while messages are looked at
+        self._inbox = b""
+        #: questions of ours that the server has not answered yet
+        self._asking: Asked | None = None
+        #: what the client gets for the server's next error
+        self._refusal: bytes | None = None
+        #: set while errors of a changed statement may come, and the message that ends that
+        self._origin: Origin | None = None
+        self._origin_ends = _READY
+
+    @property
+    def held(self) -> int:
+        """Bytes of the client's that wait for a decision."""
+        return len(self._held)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client could be told good-bye without anything being lost but an open transaction."""
+        between = self.statement is None and not self._partial and not self._left and not self._inbox
+        return between and self.traffic.quiet and not self.traffic.open
+
+    # From the client ---------------------------------------------------------------------------------
+
+    def client(self, data: bytes) -> bytes:
+        """Take bytes of the client's; return those for the server.
+
+        :raises Malformed: if they are not the protocol
+        """
+        if self.statement is not None:
+            self._held += data
+            return b""
+        if self._partial:
+            self._partial += data
+            if len(self._partial) < self._needed():
+                return b""
+            data, self._partial = bytes(self._partial), bytearray()
+        return self._pass(data)
+
+    def _needed(self) -> int:
+        """Return how long the partial message must be for something to be done with it."""
+        if len(self._partial) < frames.HEAD:
+            return frames.HEAD
+        length = int(_length(self._partial, 1)[0])
+        is_read = self._partial[0] in (_QUERY, _PARSE) and length <= self._longest
+        return length + 1 if is_read else frames.HEAD
+
+    def _pass(self, data: bytes) -> bytes:
+        size = len(data)
+        start = self._left
+        if start > size:
+            self._left = start - size
+            return data
+        self._left = 0
+        while size - start >= frames.HEAD:
+            kind = data[start]
+            length = _length(data, start + 1)[0]
+            if not 4 <= length <= LARGEST_MESSAGE:
+                raise Malformed(f"invalid message length {length}")
+            end = start + 1 + length
+            if (kind in (_QUERY, _PARSE)) and length <= self._longest:
+                if end > size:
+                    break
+                if self._mentions(data[start + frames.HEAD : end]) and self._take(data, start, end):
+                    self._held += data[end:]
+                    return data[:start]
+            self.traffic.sent(kind)
+            start = end
+        if start < size:
+            self._partial += data[start:]
+            return data[:start]
+        self._left = start - size
+        return data
+
+    def _take(self, data: bytes, start: int, end: int) -> bool:
+        parts = frames.statement(data[start], data[start + frames.HEAD : end])
+        if parts is None:
+            return False  # the server will tell what is wrong with it
+        name, sql, types = parts
+        self.statement = Statement(data[start], name, sql, types, data[start:end])
+        return True
+
+    # From the server ---------------------------------------------------------------------------------
+
+    @property
+    def _looks(self) -> bool:
+        """Whether the server's messages have to be looked at."""
+        return self._asking is not None or self._refusal is not None or self._origin is not None
+
+    def server(self, data: bytes) -> bytes:
+        """Take bytes of the server's; return those for the client.
+
+        :raises Malformed: if they are not the protocol
+        """
+        if not self._looks:
+            self.traffic.received(data)
+            return data
+        if self._inbox:
+            data, self._inbox = self._inbox + data, b""
+        size = len(data)
+        passed: list[bytes] = []
+        start = 0  # of what passes as it came
+        position = self.traffic.left
+        while size - position >= frames.HEAD and self._looks:
+            kind = data[position]
+            length = _length(data, position + 1)[0]
+            end = position + 1 + length
+            if kind != _ROW or self._asking is not None:
+                if not 4 <= length <= _LARGEST_READ:
+                    raise Malformed(f"the server sent a message of length {length}")
+                if end > size:
+                    break
+                told = self._message(kind, data[position:end])
+                if told is not None:
+                    self.traffic.received(data[start:position])
+                    self._account(kind, data[position:end])
+                    passed += [data[start:position], told]
+                    start = end
+            position = end
+        position = min(position, size) if self._looks else size
+        self._inbox = data[position:]
+        self.traffic.received(data[start:position])
+        passed.append(data[start:position])
+        return b"".join(passed)
+
+    def _message(self, kind: int, message: bytes) -> bytes | None:
+        """Look at a whole message; return what the client gets in its place, None for the message itself."""
+        if self._asking is not None:
+            if kind in _ASYNCHRONOUS:
+                return b"" if kind == _NOTICE else None  # a notice is about our question
+            if self._asking.feed(kind, message[frames.HEAD :]):
+                self._answered(self._asking)
+            return b""
+        if self._refusal is not None:
+            told, self._refusal = (self._refusal, None) if kind == _ERROR else (None, self._refusal)
+            return told
+        told = self._in_the_clients_text(kind, message) if kind in (_ERROR, _NOTICE) else None
+        if kind == self._origin_ends or (kind == _ERROR and self._origin_ends == _PARSED):
+            self._origin = None
+        return told
+
+    def _answered(self, asked: Asked) -> None:
+        self._asking = None
+        if asked.status is not None:
+            self.traffic.status = asked.status
+        elif asked.error is not None:
+            self.traffic.failed = True
+
+    def _account(self, kind: int, message: bytes) -> None:
+        """Account for a message that the client gets in other words."""
+        if kind == _ERROR and self._asking is None:
+            self.traffic.received(message)
+
+    def _in_the_clients_text(self, kind: int, message: bytes) -> bytes | None:
+        body = message[frames.HEAD :]
+        position = frames.error_fields(body, "latin-1").get(frames.POSITION)
+        if position is None or self._origin is None:
+            return None
+        return frames.frame(bytes([kind]), frames.with_position(body, self._origin(int(position))))
+
+    # What is done with a statement -------------------------------------------------------------------
+
+    def flush(self) -> bytes:
+        """Return what makes the server answer all that it was sent of an open batch."""
+        return frames.FLUSH if self.traffic.open and not self.traffic.skipping else b""
+
+    def ask(self, questions: Sequence[Question], encoding: str) -> tuple[Asked, bytes]:
+        """Ask the server something; return the questions, which are being answered, and bytes for the server.
+
+        To be called while the server is quiet.
+
+        :param encoding: Python's name of the client's encoding
+        """
+        self._asking = asked = Asked(questions, synced=not self.traffic.open, encoding=encoding)
+        return asked, asked.messages()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the server has answered what it was asked last."""
+        return self._asking is None
+
+    def pass_on(self) -> bytes:
+        """Let the statement go as it came; return bytes for the server."""
+        statement = self._decided()
+        return statement.message + self._resume()
+
+    def change(self, sql: bytes, origin: Origin) -> bytes:
+        """Let the statement go with another text; return bytes for the server.
+
+        :param origin: where a position in that text lies in the client's
+        """
+        statement = self._decided()
+        self._origin = origin
+        self._origin_ends = _READY if statement.kind == _QUERY else _PARSED
+        return statement.with_text(sql) + self._resume()
+
+    def refuse(self, error: bytes) -> tuple[bytes, bytes]:
+        """Answer the statement with an error; return bytes for the server and for the client.
+
+        The server is made to fail at the same place, so that its transaction, the ReadyForQuery and what is
+        skipped are just what they would be if the error were its own.
+
+        :param error: an ErrorResponse
+        """
+        skipping = self.traffic.skipping
+        statement = self._decided()
+        if skipping:  # a question has failed already
+            return self._resume(), error
+        self._refusal = error
+        return statement.with_text(_UNACCEPTABLE) + self._resume(), b""
+
+    def _decided(self) -> Statement:
+        statement, self.statement = self.statement, None
+        if statement is None:
+            raise AssertionError("no statement waits")
+        self.traffic.sent(statement.kind)
+        return statement
+
+    def _resume(self) -> bytes:
+        held, self._held = bytes(self._held), bytearray()
+        return self.client(held) if held else b""

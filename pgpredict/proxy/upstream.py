@@ -1,0 +1,153 @@
+"""Connections to the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import ServerUnreachable
+from .side import Side
+from .startup import SSL_REQUEST
+
+DEFAULT_PORT = 5432
+#: what PostgreSQL 17 and later want to hear in a TLS hello
+ALPN = "postgresql"
+
+
+def tls_context(parameters: Mapping[str, str]) -> ssl.SSLContext:
+    """Return the context of connections to the server, with libpq's meaning of ``sslmode`` and its files.
+
+    :raises ServerUnreachable: if a file cannot be used
+    """
+    mode = parameters.get("sslmode", "prefer")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = mode == "verify-full"
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([ALPN])
+    try:
+        roots = parameters.get("sslrootcert", "")
+        if mode in ("verify-ca", "verify-full") or roots:
+            context.verify_mode = ssl.CERT_REQUIRED
+            if roots == "system" or not roots:
+                context.load_default_certs()
+            else:
+                context.load_verify_locations(roots)
+        if parameters.get("sslcert"):
+            context.load_cert_chain(parameters["sslcert"], parameters.get("sslkey"))
+    except (OSError, ssl.SSLError) as error:
+        raise ServerUnreachable(f"cannot use the files of TLS to the server: {error}") from error
+    return context
+
+
+class Upstream:
+    """Where the server is, and how it is reached.
+
+    :param parameters: of a connection string
+    :param socket_directory: of its unix socket; empty to connect by ``parameters``
+    """
+
+    def __init__(self, parameters: Mapping[str, str], socket_directory: str = "") -> None:
+        self._parameters = parameters
+        self.host = socket_directory or parameters.get("hostaddr") or parameters.get("host") or "127.0.0.1"
+        self.port = int(parameters.get("port") or DEFAULT_PORT)
+        self._mode = "disable" if self.is_unix else parameters.get("sslmode", "prefer")
+        self._context = None if self._mode == "disable" else tls_context(parameters)
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is reached by a unix socket, where there is no TLS."""
+        return self.host.startswith("/")
+
+    @property
+    def path(self) -> str:
+        """Path of the unix socket."""
+        return str(Path(self.host) / f".s.PGSQL.{self.port}")
+
+    @property
+    def name(self) -> str:
+        """The server, for messages."""
+        return self.path if self.is_unix else f"{self.host}:{self.port}"
+
+    def probe(self, seconds: float) -> None:
+        """See whether something takes connections there; from any thread.
+
+        :raises OSError: if not
+        """
+        if not self.is_unix:
+            socket.create_connection((self.host, self.port), seconds).close()
+            return
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(seconds)
+            probe.connect(self.path)
+
+    async def connect(self) -> tuple[Side, bool]:
+        """Return a connection to the server, and whether it is encrypted.
+
+        :raises ServerUnreachable: with the reason
+        """
+        try:
+            if self._mode == "allow":
+                with contextlib.suppress(ServerUnreachable):
+                    return await self._plain(), False
+            if self._parameters.get("sslnegotiation") == "direct" and self._context is not None:
+                return await self._direct(self._context), True
+            side = await self._plain()
+            if self._context is None:
+                return side, False
+            return await self._negotiate(side, self._context)
+        except (OSError, ssl.SSLError, ConnectionError) as error:
+            raise ServerUnreachable(
+                f"cannot connect to the server at {self.name}: {getattr(error, 'strerror', None) or error}",
+                "is it running? the proxy's setting 'server' says where it is looked for",
+            ) from error
+
+    async def _plain(self) -> Side:
+        loop = asyncio.get_running_loop()
+        side = Side()
+        if self.is_unix:
+            await loop.create_unix_connection(lambda: side, self.path)
+        else:
+            transport, _ = await loop.create_connection(lambda: side, self.host, self.port)
+            keep_alive(transport.get_extra_info("socket"))
+        return side
+
+    async def _direct(self, context: ssl.SSLContext) -> Side:
+        loop = asyncio.get_running_loop()
+        side = Side()
+        name = self._parameters.get("host") or self.host
+        await loop.create_connection(lambda: side, self.host, self.port, ssl=context, server_hostname=name)
+        return side
+
+    async def _negotiate(self, side: Side, context: ssl.SSLContext) -> tuple[Side, bool]:
+        side.write(SSL_REQUEST)
+        answer = await side.read(1)
+        if answer == b"S" and not side.has_more and side.transport is not None:
+            loop = asyncio.get_running_loop()
+            name = self._parameters.get("host") or self.host
+            upgraded = await loop.start_tls(side.transport, side, context, server_hostname=name)
+            if upgraded is None:
+                raise ConnectionResetError("the connection ended during the TLS handshake")
+            side.connection_made(upgraded)
+            return side, True
+        if answer == b"N" and self._mode == "prefer":
+            return side, False
+        side.abort()
+        raise ServerUnreachable(
+            f"the server at {self.name} does not support TLS, which sslmode={self._mode} asks for",
+            "switch TLS on in the server, or choose another sslmode for the proxy's setting 'server'",
+        )
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the kernel find out that the other end has vanished, and send small messages at once."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6)
