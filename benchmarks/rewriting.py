@@ -28,6 +28,7 @@ _QUESTIONS = (
     "primary_key",
     "estimate",
     "is_volatile",
+    "is_steady",
 )
 
 #: 1 kB with three forms, over the tables of :mod:`benchmarks.flights`

@@ -88,6 +88,8 @@ class Client:
             self._socket = self._connect()
         for piece in pieces:
             self._send(self._socket, piece)
+        # no answer is there yet, and to be told so takes as long as to ask again
+        self._wait(self._socket, select.POLLIN)
         return self._receive_frame(self._socket)
 
     def _receive_frame(self, connection: socket.socket) -> tuple[protocol.Header, list[memoryview]]:

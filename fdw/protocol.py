@@ -8,7 +8,8 @@ blobs::
     4       4     length of the header in bytes, unsigned, big-endian
     8       8     length of all blobs together in bytes, unsigned, big-endian
     16      ...   header: a JSON object, UTF-8; its key "blobs" lists the
-                  blobs' lengths in order, their sum is the length above
+                  blobs' lengths in order, their sum is the length above;
+                  it may be left out where there are none
     ...     ...   the blobs, one after the other
 
 Sizes are bounded before anything is allocated. This module knows no sockets:
@@ -58,6 +59,10 @@ MAX_BLOBS = 64
 
 Header = dict[str, Any]
 
+# json.dumps would make an encoder each time, json.loads look for the encoding
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().decode
+
 
 def encode(header: Header, blobs: Sequence[bytes] = ()) -> list[bytes]:
     """Return the frame as pieces to be sent in order; blobs are not copied.
@@ -67,10 +72,10 @@ def encode(header: Header, blobs: Sequence[bytes] = ()) -> list[bytes]:
     :raises ProtocolError: if the frame is larger than the bounds allow
     """
     lengths = [len(blob) for blob in blobs]
-    text = json.dumps({**header, "blobs": lengths}, ensure_ascii=False, separators=(",", ":"))
-    body = text.encode("utf-8", "surrogatepass")
-    check_lengths(len(body), sum(lengths))
-    return [HEAD.pack(MAGIC, len(body), sum(lengths)) + body, *blobs]
+    body = _encode({**header, "blobs": lengths} if lengths else header).encode("utf-8", "surrogatepass")
+    total = sum(lengths)
+    check_lengths(len(body), total)
+    return [HEAD.pack(MAGIC, len(body), total) + body, *blobs]
 
 
 def decode_head(head: bytes) -> tuple[int, int]:
@@ -106,11 +111,13 @@ def decode_body(header: bytes, blobs: memoryview) -> tuple[Header, list[memoryvi
     :raises ProtocolError: if the header is no JSON object or its ``blobs`` do not fit
     """
     try:
-        fields = json.loads(header)
+        fields = _decode(header.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError("frame header is not JSON") from error
     if not isinstance(fields, dict):
         raise ProtocolError("frame header is not a JSON object")
+    if not blobs and "blobs" not in fields:
+        return fields, []
     lengths = fields.pop("blobs", [])
     if (
         not isinstance(lengths, list)

@@ -108,7 +108,7 @@ class RowTable:
                 if truth is not _UNKNOWN:
                     bound.setdefault(name, [truth])
         combined = {**listed, **bound}
-        if math.prod(len(alternatives) for alternatives in combined.values()) > MAX_COMBINATIONS:
+        if listed and math.prod(map(len, combined.values())) > MAX_COMBINATIONS:
             raise InvalidFeatures(
                 f"more than {MAX_COMBINATIONS} combinations of features in one condition",
                 hint="join the model table to a table or VALUES list of the combinations",
@@ -129,8 +129,10 @@ class RowTable:
         return name in self._features and self._features[name].kind == "boolean"
 
     def _check_floats(self, bound: Mapping[str, Sequence[Any]]) -> None:
+        if extra_float_digits() >= 1:
+            return
         floats = [name for name in bound if self._column_type(name) == "double precision"]
-        if floats and extra_float_digits() < 1 and any(isinstance(item, str) for item in bound[floats[0]]):
+        if floats and any(isinstance(item, str) for item in bound[floats[0]]):
             raise InvalidFeatures(
                 f"feature {floats[0]!r} arrives rounded because extra_float_digits is {extra_float_digits()}",
                 hint="SET extra_float_digits = 1",
@@ -184,8 +186,12 @@ class RowTable:
         others = {
             name: other
             for name, value in inputs.items()
-            if (other := values.other_reading(self._features[name], value)) is not None
+            # most are longer than the text of a float4 can be
+            if not (isinstance(value, str) and len(value) > values.LONGEST_FLOAT4)
+            and (other := values.other_reading(self._features[name], value)) is not None
         }
+        if not others:
+            return
         if len(others) <= _MAX_READINGS:
             subsets = [
                 chosen

@@ -26,6 +26,8 @@ _TIMESTAMP = re.compile(
 _TIME = re.compile(r"\s*(\d\d):(\d\d)(?::(\d\d)(\.\d+)?)?\s*")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?:?(\d\d)?")
 _NAMED_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+#: characters of a float4 as text, without an exponent: 15 digits, a sign and a point
+LONGEST_FLOAT4 = 17
 _INTEGERS = ("smallint", "integer", "bigint")
 
 
@@ -142,9 +144,8 @@ def _parse(value: Any) -> float | None:
 
 
 def _number(feature: Feature, value: Any) -> Scalar:
-    number = _NAMED_NUMBERS.get(value) if isinstance(value, str) else None
-    if number is None:
-        number = _parse(value)
+    # Python reads PostgreSQL's NaN and Infinity
+    number = _parse(value)
     if number is None:
         raise _wrong(feature, value, "a number")
     # training saw the column's own values, which are rounded to float4

@@ -53,6 +53,7 @@ class ModelTable(ForeignDataWrapper):  # type: ignore[misc]
             for name, column in columns.items()
             if column.options.get("role") == "feature"
         ]
+        self._runtime: tuple[str, float] | None = None
         artifact = self._roles["artifact"]
         self._row_table: RowTable | None = None
         if options.get("form") == "batch":
@@ -113,8 +114,10 @@ class ModelTable(ForeignDataWrapper):  # type: ignore[misc]
         return row
 
     def _predict(self, quals: Sequence[Any], columns: set[str]) -> Iterator[dict[str, Any]]:
-        path = self._options.get("socket") or os.environ.get("PGPREDICT_SOCKET") or DEFAULT_SOCKET
-        client = shared_client(path, _seconds(self._options.get("timeout")))
+        if self._runtime is None:
+            path = self._options.get("socket") or os.environ.get("PGPREDICT_SOCKET") or DEFAULT_SOCKET
+            self._runtime = path, _seconds(self._options.get("timeout"))
+        client = shared_client(*self._runtime)
         if self._row_table is None:
             return predict_batch(client, self._roles, quals, columns)
         return self._row_table.predict(client, quals, columns)

@@ -34,7 +34,8 @@ def class_indexes(output: Any, index_of: Mapping[Label, int], rows: int) -> NDAr
     if labels.size != rows:
         raise ScoringFailed(f"the model's graph gave shape {labels.shape} for {rows} rows")
     labels = labels.reshape(rows)
-    if labels.dtype.kind in "fiub" and all(isinstance(label, int) for label in index_of):
+    # for one row a look-up is a tenth of the work
+    if rows > 1 and labels.dtype.kind in "fiub" and all(isinstance(label, int) for label in index_of):
         return _integer_indexes(labels, index_of)
     try:
         return np.fromiter(map(index_of.__getitem__, labels.tolist()), np.float64, rows)

@@ -136,7 +136,9 @@ class Model:
         parts = []
         for start in range(0, rows, SLICE_ROWS):
             stop = min(start + SLICE_ROWS, rows)
-            piece = {name: values[start:stop] for name, values in feed.items()}
+            piece = (
+                feed if rows <= SLICE_ROWS else {name: values[start:stop] for name, values in feed.items()}
+            )
             try:
                 outputs = self._session.run(self._fetch, piece, run_options)
             except Exception as error:
@@ -305,7 +307,9 @@ def _first_missing(feature: Feature, column: Column) -> int | None:
 
 def _numbers(feature: Feature, column: Column, rows: int) -> NDArray[np.float64]:
     try:
-        values = np.asarray(column, np.float64)
+        values = column if isinstance(column, np.ndarray) else np.asarray(column)
+        if values.dtype != np.float64:
+            values = values.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise InvalidFeatures(f"feature {feature.name!r} is text where a {feature.kind} is due") from error
     if values.shape != (rows,):
@@ -315,7 +319,7 @@ def _numbers(feature: Feature, column: Column, rows: int) -> NDArray[np.float64]
 
 def _cast(feature: Feature, values: NDArray[np.float64], dtype: type[np.generic]) -> NDArray[Any]:
     if dtype is np.float64:
-        return np.ascontiguousarray(values)
+        return values if values.flags.c_contiguous else np.ascontiguousarray(values)
     if issubclass(dtype, np.floating):
         # beyond the type's range is infinity, which is what scikit-learn's cast gives, too
         with np.errstate(over="ignore"):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from .asking import Asks
 from .choose import choose, is_large, is_single, limited, rows_by_text
 from .conjuncts import conjunct_spans
 from .describe import check_items
 from .emit import emit, is_fenced
-from .errors import Aggregated, EmptyClause, InvalidSource, NotSupported
+from .errors import Aggregated, EmptyClause, InvalidSource, NotSupported, RewriteError
 from .forms import Call
+from .gathering import move
 from .in_place import InPlace
-from .plan import Plan, Run, join_equal
+from .plan import Note, Plan, Run, join_equal
 from .rules import EARLY, Rule
 from .rules.limit_first import limit_first
 from .scope import Block
@@ -41,7 +43,7 @@ class Beside(InPlace):
                 self.answer(call, self.single(call))
                 continue
             runs.append(self.run_of(call))
-        plan = self._plan(block, join_equal(runs, self.sql))
+        plan = self.plan_of(block, join_equal(runs, self.sql))
         for rule in self.rules:
             if rule in EARLY:
                 rule(plan)
@@ -54,13 +56,18 @@ class Beside(InPlace):
             del self.inputs[call.first]
         if self.explains or (self.setting.forced is None and any(map(is_large, plan.runs))):
             plan.rows = self._rows(plan)
-        single, few = is_single(plan), limit_first in self.rules and bool(limited(plan).limited)
+        single = is_single(plan) and plan.gathered is None
+        few = limit_first in self.rules and bool(limited(plan).limited)
         for run in plan.runs:
             choose(run, self.sql, self.setting, self.stored, block=True, single=single, rows=plan.rows)
             if few and run.way == "inline" and is_fenced(run, self.prefix, self.sql):
                 # in the select list PostgreSQL computes it behind LIMIT, in FROM before
                 run.reason += ", in its place for the few rows of LIMIT"
                 plan.single.append(run)
+        if plan.gathered is not None and self._gather(plan):
+            if not plan.unread:
+                self.plans.remove(plan)
+            return
         plan.single += [run for run in plan.runs if run.way == "row"]
         grouped = "group" in block.clauses or "having" in block.clauses
         for run in plan.single:
@@ -92,13 +99,53 @@ class Beside(InPlace):
         self.splicer.become(splicer)
         self.runs += plan.runs + plan.inline
 
-    def _plan(self, block: Block, runs: list[Run]) -> Plan:
+    def _gather(self, plan: Plan) -> bool:
+        """Let the SELECT around answer the forms of one in LATERAL; return whether it can."""
+        gathered = plan.gathered
+        if gathered is None or any(run.way != "batch" for run in plan.runs):
+            return False
+        parent, calls = gathered.parent, self.calls
+        if self.scopes.in_recursion(parent) or any(
+            self.scopes.container(call.first) is parent for call in calls
+        ):
+            return False
+        moved = move(plan, gathered, self.prefix)
+        own = [call for run in plan.runs for output in run.outputs for call in output.calls]
+        edits = [*moved.edits]
+        for call in own:
+            edits.append((call.span, [*self.null_of(call)]))
+        try:
+            above = self.plan_of(parent, moved.runs)
+            source = above.clause.source(gathered.alias)
+            if source is None or source.doubled() is not None:
+                return False
+            above.marker = moved.marker
+            splicers = [self.probe.copy(), self.splicer.copy()]
+            for splicer in splicers:
+                for span, pieces in edits:
+                    splicer.replace(span, pieces)
+            if "group" in parent.clauses or "having" in parent.clauses:
+                self._emit(above, splicers[0], rules=())
+                self._try(parent, splicers[0])
+            self._emit(above, splicers[1], self.rules)
+            if self.explains:
+                above.rows = self._rows(above)
+        except RewriteError:
+            return False
+        above.notes.insert(0, Note("gather_lateral", f"forms of {gathered.alias}"))
+        self.splicer.become(splicers[1])
+        self.plans.append(above)
+        self.runs += above.runs
+        return True
+
+    def plan_of(self, block: Block, runs: list[Run]) -> Plan:
         """Return the plan of a block whose runs have no way yet."""
         plan = Plan(self.sql, self.tokens, self.blocks, block, self.scopes.clause(block), [], runs)
         names = [input_.column for inputs in self.inputs.values() for input_ in inputs]
         plan.bound = frozenset(name[1] for name in names if name is not None)
         plan.ctes = self.scopes.ctes
         plan.texts_are_bytes = self.catalog.texts_are_bytes
+        plan.asks = Asks(self.sql, self.tokens, self.scopes, block, [call.first for call in self.calls])
         where = block.clauses.get("where")
         if where is not None:
             plan.outer = [plan.span(where.start, where.end)]

@@ -117,6 +117,15 @@ class Catalog(Protocol):
         """
         ...
 
+    def is_steady(self, relations: Sequence[str], functions: Sequence[str]) -> bool:
+        """Tell whether nothing here is volatile, so that one look gives what many would.
+
+        :param relations: names as SQL; those that are no tables or views are ignored. A view is as volatile
+            as what it calls, and what the views below it call
+        :param functions: names; a function counts whatever its schema and arguments
+        """
+        ...
+
     def estimate(self, sql: str) -> float | None:
         """Return how many rows PostgreSQL expects of a query, without running it.
 

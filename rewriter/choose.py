@@ -15,14 +15,10 @@ from .emit import can_inline
 from .errors import NotSupported
 from .plan import Plan, Run
 from .rules.filter_first import filter_first
-from .rules.limit_first import limit_first
+from .rules.limit_first import limit_first, limit_of
 from .scan import Token
 from .scope import is_word
 from .setting import Setting
-
-#: words of FETCH FIRST ROW ONLY behind the first
-_FETCH_ONE = 3
-
 
 #: an SQL form with no more questions than these is parsed and planned in less than a millisecond
 _SMALL_SPLITS = 64
@@ -153,19 +149,3 @@ def limited(plan: Plan) -> Plan:
     filter_first(trial)
     limit_first(trial)
     return trial
-
-
-def limit_of(plan: Plan) -> int | None:
-    """Return the constant number of rows that are predicted; None without a LIMIT before inference."""
-    for clause in plan.limited:
-        if clause.name not in ("limit", "fetch"):
-            continue
-        tokens = plan.tokens[clause.start : clause.end]
-        if clause.name == "limit":
-            constant = len(tokens) == 1 and tokens[0].text.isdecimal()
-            return int(tokens[0].text) if constant else None
-        # FETCH FIRST [n] ROWS ONLY
-        if len(tokens) == _FETCH_ONE:
-            return 1
-        return int(tokens[1].text) if tokens[1].text.isdecimal() and len(tokens) == _FETCH_ONE + 1 else None
-    return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .plan import Plan
 from .scan import Token
-from .scope import Clause, is_word
+from .scope import Clause, is_word, matching
 from .splice import Span
 
 
@@ -17,6 +17,19 @@ def conjuncts(tokens: Sequence[Token], where: Clause) -> list[tuple[int, int]]:
     """
     if where.start >= where.end:
         return []
+    found: list[tuple[int, int]] = []
+    for start, end in _split(tokens, where):
+        # what stands in parentheses as a whole is split as well
+        if start + 1 < end and tokens[start].text == "(" and matching(tokens, start) == end - 1:
+            is_query = is_word(tokens, start + 1, "select", "with", "values", "table")
+            inside = [(start, end)] if is_query else conjuncts(tokens, Clause("", start, start + 1, end - 1))
+            found += inside if len(inside) > 1 else [(start, end)]
+        else:
+            found.append((start, end))
+    return found
+
+
+def _split(tokens: Sequence[Token], where: Clause) -> list[tuple[int, int]]:
     depth = tokens[where.start].depth
     cuts: list[int] = []
     between = cases = 0

@@ -56,8 +56,11 @@ class Context:
         where: list[Piece] = []
         for condition in conditions:
             where += [" AND " if where else " WHERE ", "(", condition, "\n)"]
-        query = self.splicer.render([*_with(self.ctes), "SELECT 1 FROM ", *self.body, *where])
-        return self.catalog.estimate(query.sql)
+        return self.estimate_of(["SELECT 1 FROM ", *self.body, *where])
+
+    def estimate_of(self, select: Sequence[Piece]) -> float | None:
+        """Return how many rows PostgreSQL expects of a query without its WITH; None where it cannot tell."""
+        return self.catalog.estimate(self.splicer.render([*_with(self.ctes), *select]).sql)
 
     def _ask(self, select: Sequence[Piece]) -> Sequence[Column]:
         text = self.splicer.render([*_with(self.ctes), *select])

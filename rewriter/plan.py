@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from onnx_models.inline import InlineForm
 from onnx_models.signature import Feature
@@ -15,6 +15,9 @@ from .scan import Token
 from .scope import Block, Clause, Cte
 from .sources import FromClause
 from .splice import Piece, Span
+
+if TYPE_CHECKING:
+    from .asking import Asks
 
 #: ``inline``: the model's SQL form; ``row``: one row, in the form's place; ``batch``: a join in chunks
 Way = Literal["inline", "row", "batch"]
@@ -47,9 +50,14 @@ class Input:
 
 @dataclasses.dataclass
 class Output:
-    """What a form wants of its run, and where it stands in the statement."""
+    """What a form wants of its run, and where it stands in the statement.
+
+    :ivar columns: (alias, column) pairs of the block's sources that are this output, where the forms
+        themselves stand in a source
+    """
 
     calls: list[Call]
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def call(self) -> Call:
@@ -70,6 +78,7 @@ class Run:
     :ivar tie: columns of the rows, which make PostgreSQL evaluate a subquery anew for each row
     :ivar form: the SQL form that gives the same for the rows at hand; None is the model's own
     :ivar shrunk: what that has left of it, in a few words
+    :ivar origins: the inputs as they are where the forms stand, if that is in another SELECT
     """
 
     model: ModelInfo
@@ -84,6 +93,7 @@ class Run:
     tie: str = ""
     form: InlineForm | None = None
     shrunk: str = ""
+    origins: tuple[Input, ...] = ()
 
     def key(self, sql: str) -> tuple[str, ...]:
         """Return what tells runs apart: the model, its version, and each input as text."""
@@ -115,6 +125,22 @@ def join_equal(runs: Sequence[Run], sql: str) -> list[Run]:
         if known is not run:
             known.outputs[0].calls.append(call)
     return list(distinct.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """A SELECT in LATERAL whose forms the SELECT around it can answer, for all its rows at once.
+
+    :ivar parent: that SELECT
+    :ivar alias: of the source that it is there
+    :ivar columns: name of the output that each form is, by the form's first token
+    :ivar outer: whether its rows may be missing there
+    """
+
+    parent: Block
+    alias: str
+    columns: dict[int, str]
+    outer: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +179,11 @@ class Plan:
     :ivar texts_are_bytes: asks whether texts that are equal are so byte by byte
     :ivar notes: what the rules did
     :ivar rows: how many rows are predicted, as far as that was asked for and could be told
+    :ivar asks: questions about parts of the block; None once the plan is made
+    :ivar once: whether what is predicted is kept for all runs of the block
+    :ivar apart: token range of the one source that is predicted, before it is joined to the others
+    :ivar gathered: how the block's forms can be answered by the SELECT around it
+    :ivar marker: our column of a source that is NULL where an outer join found no row of it
     """
 
     sql: str
@@ -175,6 +206,11 @@ class Plan:
     notes: list[Note] = dataclasses.field(default_factory=list)
     rows: float | None = None
     single: list[Run] = dataclasses.field(default_factory=list)
+    asks: Asks | None = dataclasses.field(default=None, compare=False, repr=False)
+    once: bool = False
+    apart: range | None = None
+    gathered: Gathered | None = None
+    marker: tuple[str, str] | None = None
 
     def span(self, start: int, end: int) -> Span:
         """Return the text of the tokens ``[start, end)``, with the comments behind the last of them."""
@@ -185,16 +221,36 @@ class Plan:
             return Span(self.tokens[start].start, behind)
         return Span(self.tokens[start].start, self.tokens[start].start + len(text.rstrip(" ")))
 
+    def tokens_of(self, input_: Input) -> list[tuple[int, Token]]:
+        """Return the user's tokens in an input, with their indexes."""
+        spans = [piece for piece in input_.pieces if isinstance(piece, Span)]
+        return [
+            (index, token)
+            for index, token in enumerate(self.tokens)
+            if any(span.start <= token.start < span.end for span in spans)
+        ]
+
     def close(self) -> None:
         """Let go of the catalog: a statement may be kept for longer."""
         self.texts_are_bytes = _unknown
+        self.asks = None
 
     def text(self, span: Span) -> str:
         """Return a part of the statement on one line."""
         return " ".join(self.sql[span.start : span.end].split())
 
     def predicts(self, span: Span) -> bool:
-        """Tell whether a form that is answered in batches stands in a span."""
-        return any(
-            span.holds(call.span) for run in self.runs for output in run.outputs for call in output.calls
+        """Tell whether a form that is answered in batches stands in a span, or is mentioned as a column."""
+        outputs = [output for run in self.runs for output in run.outputs]
+        if any(span.holds(call.span) for output in outputs for call in output.calls):
+            return True
+        names = {name for output in outputs for _, name in output.columns}
+        return bool(names) and any(
+            token.text in names for token in self.tokens if span.start <= token.start < span.end
         )
+
+    @property
+    def columns(self) -> dict[tuple[str, str], Output]:
+        """Columns of sources that are outputs of runs."""
+        outputs = [output for run in self.runs for output in run.outputs]
+        return {column: output for output in outputs for column in output.columns}

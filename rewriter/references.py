@@ -256,6 +256,13 @@ def _outer_tokens(plan: Plan) -> Iterator[int]:
             index = ends[index]
             continue
         clause = clauses[plan.block.clause_of(index)]
+        if clause.name == "from" and plan.apart is not None:
+            if index not in plan.apart and (
+                plan.tokens[index].depth > plan.block.depth or _in_condition(plan, index)
+            ):
+                yield index
+            index += 1
+            continue
         if clause.name in gone:
             index = clause.end
             continue
@@ -266,6 +273,17 @@ def _outer_tokens(plan: Plan) -> Iterator[int]:
                 continue
         yield index
         index += 1
+
+
+def _in_condition(plan: Plan, index: int) -> bool:
+    """Tell whether a token of FROM stands in the condition of a join, and not among the tables."""
+    for at in range(index, plan.block.clauses["from"].start, -1):
+        if plan.tokens[at].depth == plan.block.depth:
+            if is_word(plan.tokens, at, "on"):
+                return at < index
+            if plan.tokens[at].text == "," or is_word(plan.tokens, at, "join", "inner", "cross"):
+                return False
+    return False
 
 
 def collect(plan: Plan) -> References:

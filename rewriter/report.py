@@ -15,6 +15,13 @@ from .plan import Input, Plan, Run, as_written
 
 #: characters of an expression that a line shows
 _LONGEST = 60
+#: what is told as the rule has noted it
+_NOTES = {
+    "Predicted Once": "predict_once",
+    "Predicted Before Join": "before_join",
+    "Gathered": "gather_lateral",
+}
+_MORE = {"once": "Predicted Once", "apart": "Predicted Before Join", "gathered": "Gathered"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,9 @@ def _of_run(facts: dict[str, Any]) -> list[str]:
         line("before", " AND ".join(map(_short, facts["Conditions Before Inference"])))
     if facts["Order and Limit Before Inference"]:
         line("limited", facts["Order and Limit Before Inference"])
+    for label, rule in _MORE.items():
+        if facts[rule]:
+            line(label, facts[rule])
     if facts["Shrunk"]:
         line("shrunk", f"to {facts['Shrunk']}, by filters on features")
     if facts["Estimated Rows"] is not None:
@@ -91,7 +101,8 @@ def to_json(report: Report) -> str:
 def _facts(report: Report, run: Run) -> dict[str, Any]:
     plan = report.plan_of(run)
     rows = plan.rows if plan is not None else None
-    read = [input_ for input_ in run.inputs if input_.feature.name not in run.pruned]
+    inputs = run.origins or run.inputs
+    read = [input_ for input_ in inputs if input_.feature.name not in run.pruned]
     if run.way == "inline" and run.model.inline is not None and run.missing == "impute":
         read = [input_ for input_ in read if input_.feature.name in run.model.inline.features]
     names = {input_.feature.name for input_ in read}
@@ -103,9 +114,7 @@ def _facts(report: Report, run: Run) -> dict[str, Any]:
         "Way": run.way,
         "Reason": run.reason,
         "Features": {input_.feature.name: _source(report.sql, input_) for input_ in read},
-        "Features Not Read": [
-            input_.feature.name for input_ in run.inputs if input_.feature.name not in names
-        ],
+        "Features Not Read": [input_.feature.name for input_ in inputs if input_.feature.name not in names],
         "Filters Derived": []
         if plan is None
         else [_plain(item.text) for item in plan.derived if item.run is run],
@@ -113,10 +122,16 @@ def _facts(report: Report, run: Run) -> dict[str, Any]:
         "Order and Limit Before Inference": None
         if plan is None or not plan.limited
         else " ".join(plan.text(plan.span(clause.word, clause.end)) for clause in plan.limited),
+        **{name: _note(plan, rule) for name, rule in _NOTES.items()},
         "Shrunk": run.shrunk or None,
         "Estimated Rows": None if rows is None else round(rows),
         "Estimated Batches": max(math.ceil(rows / CHUNK_ROWS), 1) if is_batch and rows is not None else None,
     }
+
+
+def _note(plan: Plan | None, rule: str) -> str | None:
+    notes = () if plan is None else plan.notes
+    return next((note.text for note in notes if note.rule == rule), None)
 
 
 def _form(sql: str, call: Call) -> str:

@@ -26,7 +26,7 @@ from .names import quote
 from .plan import Plan, Run, join_equal
 from .rules import RULES, Rule
 from .scan import Token, mentions, scan
-from .scope import Block, innermost
+from .scope import Block, innermost, is_word
 from .setting import Setting, resolve
 from .splice import Span, Splicer, Text
 from .sugar import desugar
@@ -119,6 +119,7 @@ class _Answering:
         self.settings = catalog.settings
         self.texts_are_bytes = catalog.texts_are_bytes
         self.primary_key = catalog.primary_key
+        self.is_steady = catalog.is_steady
 
     def describe(self, sql: str) -> Sequence[Column]:
         try:
@@ -261,7 +262,9 @@ class _Statement(Beside):
             return None
         if container.clause_of(call.first) in _IN_PLACE or self.scopes.in_recursion(container):
             return None
-        return None if self._is_constant(call) else container
+        # what is the same for all rows of a SELECT in LATERAL may not be so for all rows around it
+        beside = "from" not in container.clauses and is_word(self.tokens, container.first - 2, "lateral")
+        return None if not beside and self._is_constant(call) else container
 
     def _is_constant(self, call: Call) -> bool:
         """Tell whether features are the same for all rows of a SELECT, so that the form is answered once."""

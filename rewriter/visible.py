@@ -56,6 +56,11 @@ class Scopes:
         """Return the innermost SELECT or data-modifying statement that holds a token."""
         return next(iter(self._around(index)), None)
 
+    def container_of(self, block: Block) -> Container | None:
+        """Return the SELECT or data-modifying statement that a SELECT is nested in."""
+        around = (holder for holder in self._around(block.first) if holder is not block)
+        return next(around, None)
+
     def beginning(self, call: Call) -> int:
         """Return the index that what holds a form begins at; greater ones are not around smaller ones."""
         container = self.container(call.first)

@@ -302,6 +302,7 @@ def _join(draw: st.DrawFn) -> Statement:
         ("weather AS w", "w.temp", "w.origin = f.origin AND w.hour = f.hour"),
         ("flights AS g", "g.flight AS g", "g.flight = f.flight + 2"),
         ("generate_series(1, 3) AS n", "n", "n = f.flight % 4"),
+        ("generate_series(1, 9) AS n", "n", "n < f.flight % 9"),
     ]))  # fmt: skip
     places = [SOURCE]
     if other[0] == "flights AS g":
@@ -327,6 +328,13 @@ _CORRELATED = (
     f"SELECT c.name, l.* FROM carriers AS c, LATERAL (SELECT f.flight, %s AS p {_FLIGHTS}) AS l",
     f"SELECT c.name, l.* FROM carriers AS c LEFT JOIN LATERAL (SELECT sum(%s) AS p {_FLIGHTS}) AS l ON true",
     f"SELECT c.name FROM carriers AS c WHERE 90 < ANY (SELECT %s {_FLIGHTS})",
+    f"SELECT l.p, c.* FROM carriers AS c LEFT JOIN LATERAL (SELECT %s AS p, f.flight {_FLIGHTS} "
+    "ORDER BY f.hour, f.flight LIMIT 5) AS l ON l.flight > 20",
+    f"SELECT c.name, max(l.p), count(*) FROM carriers AS c, LATERAL (SELECT %s AS p {_FLIGHTS}) AS l "
+    "WHERE l.p > 5 OR c.name = 'None' GROUP BY c.name",
+    f"SELECT c.name FROM carriers AS c WHERE NOT EXISTS (SELECT %s {_FLIGHTS} AND f.flight % 4 = 1)",
+    f"SELECT c.name, n, (SELECT count(%s) {_FLIGHTS} AND f.flight > n) FROM carriers AS c, "
+    "generate_series(1, 30) AS n",
 )
 
 

@@ -110,6 +110,10 @@ class AskingCatalog(abc.ABC):
         """Return the columns of a table's primary key."""
         return [row[0] for row in self.rows(queries.PRIMARY_KEY, [table])]
 
+    def is_steady(self, relations: Sequence[str], functions: Sequence[str]) -> bool:
+        """Tell whether none of these calls a volatile function, views in views included."""
+        return bool(self.rows(queries.STEADY, [list(relations), list(functions)])[0][0])
+
     def estimate(self, sql: str) -> float | None:
         """Return how many rows PostgreSQL expects of a query; it is planned, never run.
 

@@ -56,6 +56,40 @@ FUNCTION = """
 SELECT pg_catalog.count(*) FROM pg_catalog.pg_proc
 WHERE proname OPERATOR(pg_catalog.=) $1 AND pg_catalog.pg_function_is_visible(oid)
 """
+# What a view calls of PostgreSQL's own is in no catalog but the view's text.
+STEADY = r"""
+WITH RECURSIVE seen AS (
+    SELECT pg_catalog.to_regclass(n.name)::pg_catalog.oid AS id
+    FROM pg_catalog.unnest($1::pg_catalog.text[]) AS n (name)
+    UNION
+    SELECT d.refobjid FROM seen AS s
+    JOIN pg_catalog.pg_rewrite AS r ON r.ev_class OPERATOR(pg_catalog.=) s.id
+    JOIN pg_catalog.pg_depend AS d ON d.objid OPERATOR(pg_catalog.=) r.oid
+        AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+), views AS (
+    SELECT r.oid AS rule, c.oid AS id FROM seen AS s
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) s.id
+    JOIN pg_catalog.pg_rewrite AS r ON r.ev_class OPERATOR(pg_catalog.=) c.oid
+    WHERE c.relkind OPERATOR(pg_catalog.=) 'v'
+), called AS (
+    SELECT u.name FROM pg_catalog.unnest($2::pg_catalog.text[]) AS u (name)
+    UNION
+    SELECT m.words[1] FROM views AS v,
+        pg_catalog.regexp_matches(pg_catalog.pg_get_viewdef(v.id), '(\w+)"?\(', 'g') AS m (words)
+)
+SELECT NOT EXISTS (
+    SELECT FROM pg_catalog.pg_proc AS p
+    WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'
+        AND p.proname OPERATOR(pg_catalog.=) ANY (SELECT c.name FROM called AS c)
+) AND NOT EXISTS (
+    SELECT FROM views AS v JOIN pg_catalog.pg_depend AS d ON d.objid OPERATOR(pg_catalog.=) v.rule
+        AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+    JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) d.refobjid
+    WHERE p.provolatile OPERATOR(pg_catalog.=) 'v'
+)
+"""
 VOLATILE = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS f
     WHERE f.proname OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.name[])

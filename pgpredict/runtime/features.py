@@ -29,6 +29,7 @@ def decode_row(signature: Signature, values: Mapping[str, Any]) -> dict[str, Col
     :raises InvalidFeatures: for a value that is not of its feature's kind
     """
     columns: dict[str, Column] = {}
+    numbers: dict[str, float] = {}
     for feature in signature.features:
         if feature.name not in values:
             continue  # scoring names all that are missing at once
@@ -36,7 +37,10 @@ def decode_row(signature: Signature, values: Mapping[str, Any]) -> dict[str, Col
         if feature.kind == "text":
             columns[feature.name] = [None if value is None else _text(feature, value)]
         else:
-            columns[feature.name] = np.array([math.nan if value is None else _number(feature, value)])
+            numbers[feature.name] = math.nan if value is None else _number(feature, value)
+    # parts of one array: an array for each takes five times as long to make
+    vector = np.fromiter(numbers.values(), np.float64, len(numbers))
+    columns.update((name, vector[place : place + 1]) for place, name in enumerate(numbers))
     return columns
 
 
@@ -47,6 +51,8 @@ def _text(feature: Feature, value: Any) -> str:
 
 
 def _number(feature: Feature, value: Any) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, bool) and feature.kind != "boolean":
         raise InvalidFeatures(f"feature {feature.name!r} must be a {feature.kind}, not {value!r}")
     try:

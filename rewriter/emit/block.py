@@ -85,22 +85,30 @@ class _Emitter:
         self.carry: Carry = carry(self.plan, self.found, self.p)
         self._carry_results()
         chunks = Chunks(self.plan, self.carry, self.p, self.laterals)
-        pieces: list[Piece] = ["FROM (", *chunks.select(), f") AS {self.p}p"]
+        pieces: list[Piece] = ["(", *chunks.select(), f") AS {self.p}p"]
+        with_results = {alias for alias, _ in chunks.columns}
         # a table without columns has nothing to carry, but t.* wants to find it
         empty = self.found.bare | {alias for _, alias in self.found.stars if alias}
-        for alias in (*self.carry.sources, *sorted(empty.difference(self.carry.sources))):
-            pieces.append(self._lateral(self.carry.sources.get(alias, []), quote(alias)))
+        if self.plan.apart is not None:
+            # the others stay where they are
+            empty &= {source.alias for source in self.plan.clause.sources if source.at in self.plan.apart}
+        for alias in (*self.carry.sources, *sorted((empty | with_results).difference(self.carry.sources))):
+            columns = self.carry.sources.get(alias, [])
+            if alias in with_results:
+                pieces.append(self._lateral_with_results(alias, columns, chunks))
+            else:
+                pieces.append(self._lateral(columns, quote(alias)))
         if self.carry.merged:
             pieces.append(self._lateral(self.carry.merged, f"{self.p}j"))
         for alias, name in self.carry.rows.items():
             pieces.append(self._lateral([(alias, name)], f"{self.p}w_{len(pieces)}"))
         self._replace_rows(pieces)
         for result in chunks.results:
-            output = f"{result.value} AS {quote(self._output_name(result))}"
-            pieces.append(f"\nCROSS JOIN LATERAL (SELECT {output}) AS {result.lateral}")
+            if result.spans:
+                output = f"{result.value} AS {quote(self._output_name(result))}"
+                pieces.append(f"\nCROSS JOIN LATERAL (SELECT {output}) AS {result.lateral}")
         self.results += chunks.results
-        pieces += self._where()
-        self._replace_from(pieces)
+        self._replace_from(["FROM ", *self._joined(pieces), *self._where()])
         self._replace_stars()
         for span in self.found.prefixes:
             self.splicer.replace(span, [])
@@ -109,6 +117,31 @@ class _Emitter:
         for clause in self.plan.limited:
             if clause.name != "order":
                 self.splicer.replace(self.plan.span(clause.word, clause.end), [])
+
+    def _joined(self, pieces: list[Piece]) -> list[Piece]:
+        """Return FROM with predicted rows in the place of the source that was predicted apart."""
+        apart, from_ = self.plan.apart, self.plan.block.clauses.get("from")
+        if apart is None or from_ is None:
+            return pieces
+        before = [self.plan.span(from_.start, apart.start)] if from_.start < apart.start else []
+        after = [self.plan.span(apart.stop, from_.end)] if apart.stop < from_.end else []
+        return [*before, " (", *pieces, ") ", *after]
+
+    def _lateral_with_results(self, alias: str, columns: Sequence[tuple[str, str]], chunks: Chunks) -> str:
+        """Return a source of which some columns are results, in the order of its columns."""
+        ours, marker = dict(columns), self.plan.marker
+        listed = []
+        for column in next(s for s in self.plan.clause.sources if s.alias == alias).columns:
+            value = chunks.columns.get((alias, column.name))
+            if value is not None and marker is not None:
+                # an outer join found no row, so there is nothing to predict
+                value = f"CASE WHEN {self.p}p.{ours[marker[1]]} THEN {value} END"
+            if value is None and column.name in ours:
+                our = ours[column.name]
+                value = f"{self.p}p.{our}{_cast(self.carry.modified.get(our))}"
+            if value is not None:
+                listed.append(f"{value} AS {quote(column.name)}")
+        return f"\nCROSS JOIN LATERAL (SELECT {', '.join(listed)}) AS {quote(alias)}"
 
     def _carry_results(self) -> None:
         """Let what was written out as SQL before the batches come back under its alias."""

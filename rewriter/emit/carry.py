@@ -94,9 +94,19 @@ def _uses(plan: Plan, found: References) -> list[tuple[str | None, str, str, Col
     A merged column has no alias, a system column no description.
     """
     uses: list[tuple[str | None, str, str, Column | None]] = []
+    outputs = plan.columns
     for source in plan.clause.sources:
+        if plan.apart is not None and source.at not in plan.apart:
+            # it stays where it is
+            continue
         alias = quote(source.alias)
-        names = [column.name for column in source.columns if (source.alias, column.name) in found.columns]
+        if plan.marker is not None and plan.marker[0] == source.alias:
+            uses.append((source.alias, plan.marker[1], f"{alias}.{quote(plan.marker[1])}", None))
+        names = [
+            column.name
+            for column in source.columns
+            if (source.alias, column.name) in found.columns and (source.alias, column.name) not in outputs
+        ]
         system = sorted(name for of, name in found.columns if of == source.alias and not source.column(name))
         uses += [
             (source.alias, name, f"{alias}.{quote(name)}", source.column(name)) for name in names + system

@@ -48,6 +48,8 @@ class Chunks:
         self.plan, self.carry, self.p, self.sql = plan, carry, p, plan.sql
         self.locals = locals_
         self.results: list[Result] = []
+        #: columns of sources that are results -> SQL of the value
+        self.columns: dict[tuple[str, str], str] = {}
         #: converted expression as text -> (our column, its pieces)
         self.features: dict[str, tuple[str, list[Piece]]] = {}
         #: a run's features of numbers, as our columns -> our column of the array of them
@@ -63,7 +65,11 @@ class Chunks:
 
     def select(self) -> list[Piece]:
         """Return the SELECT; fills in :attr:`results`."""
-        return self._predicted(self._models())
+        select = self._predicted(self._models())
+        if not self.plan.once:
+            return select
+        # not read by name where it stands: a subquery with a CTE of its own could not become a join
+        return [f"WITH {self.p}c AS MATERIALIZED (", *select, f") SELECT * FROM {self.p}c"]  # noqa: S608 - our own names
 
     def _models(self) -> list[Piece]:
         pieces: list[Piece] = []
@@ -79,6 +85,9 @@ class Chunks:
                 column, value = f"{self.p}o{count}", f"{self.p}p.{self.p}o{count}"
                 if number in self.guards:
                     value = guarded(run, f"{self.p}p.{self.guards[number]}", value)
+                for source in output.columns:
+                    self.columns[source] = value
+                spans = [] if output.columns else spans
                 self.results.append(
                     Result(column, value, array, cast, f"{self.p}{count}", output.call.name, spans)
                 )
@@ -159,12 +168,13 @@ class Chunks:
         return self.features[key][0]
 
     def _rows(self) -> list[Piece]:
-        columns: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
-        columns += [[*pieces, f" AS {name}"] for name, pieces in self.features.values()]
-        columns += [
+        carried: list[list[Piece]] = [[f"{value.expression} AS {value.name}"] for value in self.carry.values]
+        features = {name: [*pieces, f" AS {name}"] for name, pieces in self.features.values()}
+        guards = [
             [*missing_names(self.plan.runs[number - 1], self.p), f" AS {name}"]
             for number, name in self.guards.items()
         ]
+        columns = [*carried, *features.values(), *guards]
         chunk = (
             "(pg_catalog.row_number() OVER () OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog./) "
             f"{CHUNK_ROWS} AS {self.p}chunk"
@@ -182,6 +192,9 @@ class Chunks:
         # (measured: 1 M rows of 10 in 0.46 s rather than 0.7 s); OFFSET 0 makes PostgreSQL build it before.
         used = {name for columns in self.matrices for name in columns.split(", ")}
         others = [name for name in names if name not in used]
+        if not self.plan.limited and len(used) == sum(len(columns.split(", ")) for columns in self.matrices):
+            texts = [feature for name, feature in features.items() if name not in used]
+            return self._short_rows([*carried, *texts, *guards], [*others, *self.matrices.values(), chunk])
         arrays = [
             f"ARRAY[{columns}]::double precision[] AS {name}" for columns, name in self.matrices.items()
         ]
@@ -192,10 +205,26 @@ class Chunks:
             f") AS {self.p}v OFFSET 0) AS {self.p}l",
         ]
 
+    def _short_rows(self, columns: Sequence[Sequence[Piece]], outside: Sequence[str]) -> list[Piece]:
+        """Return the same where no number goes into two arrays: each is written once, less text to plan."""
+        numbers = dict(self.features.values())
+        arrays: list[list[Piece]] = []
+        for listed, name in self.matrices.items():
+            elements = joined([numbers[number] for number in listed.split(", ")], ", ")
+            arrays.append(["ARRAY[", *elements, f"]::double precision[] AS {name}"])
+        return [
+            f"SELECT {', '.join(outside)}\n    FROM (SELECT ",  # noqa: S608 - our own names
+            *joined([*columns, *arrays], ", "),
+            *self._source(),
+            f" OFFSET 0) AS {self.p}l",
+        ]
+
     def _source(self) -> list[Piece]:
         pieces: list[Piece] = []
         from_ = self.plan.block.clauses.get("from")
-        if from_ is not None:
+        if self.plan.apart is not None:
+            pieces += ["\n      FROM ", self.plan.span(self.plan.apart.start, self.plan.apart.stop)]
+        elif from_ is not None:
             pieces += ["\n      FROM ", self.plan.span(from_.start, from_.end)]
         for place, lateral in enumerate(self.locals):
             pieces += [", LATERAL " if place or from_ is not None else "\n      FROM ", *lateral]

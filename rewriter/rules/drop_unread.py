@@ -20,7 +20,7 @@ from rewriter.splice import Span
 def drop_unread(plan: Plan) -> None:
     """Leave out forms in outputs that the query around does not mention."""
     outputs = list(_outputs(plan))
-    if not outputs or not _is_whole(plan):
+    if not outputs or not is_whole(plan):
         return
     reader = _reader(plan)
     if reader is None:
@@ -29,7 +29,7 @@ def drop_unread(plan: Plan) -> None:
     kept = {call for run in plan.runs if run.volatile for output in run.outputs for call in output.calls}
     for name, start, end in outputs:
         held = [call for call in _calls(plan) if start <= call.first < end]
-        if held and kept.isdisjoint(held) and not reader.reads(name) and not _is_used(plan, name):
+        if held and kept.isdisjoint(held) and not reader.reads(name) and not is_used(plan, name):
             plan.unread += held
             plan.notes.append(Note("drop_unread", f"{name} is not read"))
     for run in plan.runs:
@@ -61,7 +61,7 @@ def _outputs(plan: Plan) -> Iterator[tuple[str, int, int]]:
         start = index + 1
 
 
-def _is_whole(plan: Plan) -> bool:
+def is_whole(plan: Plan) -> bool:
     """Tell whether the block is all that stands between parentheses: no set operation, no WITH of its own."""
     tokens, block = plan.tokens, plan.block
     opens = (
@@ -70,7 +70,7 @@ def _is_whole(plan: Plan) -> bool:
     return opens and block.end < len(tokens) and tokens[block.end].text == ")" and not block.is_arm
 
 
-def _is_used(plan: Plan, name: str) -> bool:
+def is_used(plan: Plan, name: str) -> bool:
     """Tell whether the block itself may mean an output in GROUP BY or ORDER BY, by name or by position."""
     for clause in plan.block.clauses.values():
         if clause.name not in ("group", "order"):
@@ -82,7 +82,7 @@ def _is_used(plan: Plan, name: str) -> bool:
     return False
 
 
-class _Reader:
+class Reader:
     """What reads the columns of a derived table or CTE.
 
     :param outside: indexes of the tokens that may mention them
@@ -96,7 +96,11 @@ class _Reader:
 
     def reads(self, name: str) -> bool:
         """Tell whether anything may read a column."""
-        return name in self.plan.bound or any(self._may_read(index, name) for index in self.outside)
+        return name in self.plan.bound or self.mentions(name)
+
+    def mentions(self, name: str) -> bool:
+        """Tell whether a word may mean a column."""
+        return any(self._may_read(index, name) for index in self.outside)
 
     def _may_read(self, index: int, name: str) -> bool:
         tokens, token = self.plan.tokens, self.plan.tokens[index]
@@ -133,7 +137,7 @@ def _is_called(tokens: Sequence[Token], index: int) -> bool:
     return index + 1 < len(tokens) and tokens[index + 1].text == "(" and tokens[index + 1].kind == "punct"
 
 
-def _reader(plan: Plan) -> _Reader | None:
+def _reader(plan: Plan) -> Reader | None:
     opening = plan.block.first - 1
     start = Span(plan.tokens[plan.block.first].start, plan.tokens[plan.block.first].end)
     ctes = [cte for cte in plan.ctes if cte.span.holds(start)]
@@ -154,7 +158,7 @@ def _opens(plan: Plan, cte: Cte, opening: int) -> bool:
     return named and not cte.recursive and matching(tokens, opening) == plan.block.end
 
 
-def _reader_of_cte(plan: Plan, cte: Cte) -> _Reader | None:
+def _reader_of_cte(plan: Plan, cte: Cte) -> Reader | None:
     tokens, block = plan.tokens, plan.block
     outside = [index for index in range(len(tokens)) if not block.holds(index)]
     aliases = {cte.name}
@@ -172,7 +176,7 @@ def _reader_of_cte(plan: Plan, cte: Cte) -> _Reader | None:
             # at worst a keyword, which then counts as a use of the row
             aliases.add(tokens[behind].text)
             definitions.add(behind)
-    return _Reader(plan, outside, aliases, definitions)
+    return Reader(plan, outside, aliases, definitions)
 
 
 def _is_source(plan: Plan, index: int) -> bool:
@@ -187,7 +191,7 @@ def _is_source(plan: Plan, index: int) -> bool:
     return tokens[index - 1].text == "," and tokens[index].depth == owner.depth
 
 
-def _reader_of_derived(plan: Plan, opening: int) -> _Reader | None:
+def _reader_of_derived(plan: Plan, opening: int) -> Reader | None:
     """Return the reader of a derived table: the SELECT in whose FROM it stands."""
     tokens, block = plan.tokens, plan.block
     parent = innermost(plan.blocks, opening)
@@ -204,4 +208,4 @@ def _reader_of_derived(plan: Plan, opening: int) -> _Reader | None:
         return None
     # what is around that SELECT sees its outputs only, which are mentioned in it
     outside = [index for index in range(parent.first, parent.end) if not block.holds(index)]
-    return _Reader(plan, outside, {tokens[alias].text}, {alias})
+    return Reader(plan, outside, {tokens[alias].text}, {alias})

@@ -16,6 +16,8 @@ _FUNCTION_NAMES = """
 """
 #: functions in the select list that neither aggregate nor return sets, under any argument types
 _PLAIN_FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+#: words of FETCH FIRST ROW ONLY behind the first
+_FETCH_ONE = 3
 _BARRIERS = ("group", "having", "window", "for", "into")
 
 
@@ -76,6 +78,8 @@ def _keeps_rows(plan: Plan, select: Clause) -> bool:
 def _orders_by_columns(plan: Plan, order: Clause) -> bool:
     """Tell whether each entry is a plain column of FROM, and no output of the same name hides it."""
     tokens = plan.tokens
+    if plan.predicts(plan.span(order.start, order.end)):
+        return False
     start = order.start
     for index in range(order.start, order.end + 1):
         if index < order.end and not (tokens[index].text == "," and tokens[index].depth == plan.block.depth):
@@ -123,3 +127,19 @@ def _is_hidden(plan: Plan, name: str) -> bool:
         if not (before and after and tokens[index].depth == plan.block.depth):
             return True
     return False
+
+
+def limit_of(plan: Plan) -> int | None:
+    """Return the constant number of rows that are predicted; None without a LIMIT before inference."""
+    for clause in plan.limited:
+        if clause.name not in ("limit", "fetch"):
+            continue
+        tokens = plan.tokens[clause.start : clause.end]
+        if clause.name == "limit":
+            constant = len(tokens) == 1 and tokens[0].text.isdecimal()
+            return int(tokens[0].text) if constant else None
+        # FETCH FIRST [n] ROWS ONLY
+        if len(tokens) == _FETCH_ONE:
+            return 1
+        return int(tokens[1].text) if tokens[1].text.isdecimal() and len(tokens) == _FETCH_ONE + 1 else None
+    return None

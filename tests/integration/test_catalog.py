@@ -192,6 +192,39 @@ def test_estimates(
     assert connection.execute("SHOW plan_cache_mode").fetchone() == ("auto",)
 
 
+@pytest.mark.usefixtures("numbers")
+@pytest.mark.parametrize(
+    ("relations", "functions", "steady"),
+    [
+        (["n", "n.a", "nowhere", '"of a strange ""name"'], ["abs", "count", "now"], True),
+        (["still"], [], True),
+        ([], ["random"], False),
+        ([], ["mine"], False),
+        (["trembling"], [], False),
+        (["still", '"Tremb""ling too"'], [], False),
+        (["calling"], [], False),
+        (["sequel"], [], False),
+    ],
+)
+def test_what_is_volatile(
+    connection: psycopg.Connection,
+    catalog: ConnectionCatalog,
+    relations: list[str],
+    functions: list[str],
+    steady: bool,
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("""
+            CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+            CREATE SEQUENCE counted;
+            CREATE VIEW still AS SELECT abs(a) AS a, now() AS b FROM n;
+            CREATE VIEW trembling AS SELECT * FROM still WHERE random() > 0.5;
+            CREATE VIEW "Tremb""ling too" AS SELECT * FROM (SELECT a FROM trembling) AS t;
+            CREATE VIEW calling AS SELECT a + mine() AS a FROM n;
+            CREATE VIEW sequel AS SELECT nextval('counted') AS a FROM n""")
+        assert catalog.is_steady(relations, functions) is steady
+
+
 UNSAFE = (
     "SELECT * FROM n JOIN models.m ON m.a = n.a + 1",
     "SELECT * FROM n JOIN models.m ON m.x = n.a::numeric AND m.a = 1",

@@ -215,3 +215,20 @@ def test_a_limit_computes_no_more_sql_forms_than_it_keeps(bench: Bench, model: s
     # rows before the limit are those of the sources
     assert all(re.search("Scan on d.flights|Nested Loop|Sort", node) for node in nodes if "rows=60" in node)
     assert not any("CASE" in node for node in nodes if "rows=60" in node or "loops=60" in node)
+
+
+@pytest.mark.parametrize("rule", ["predict_once", "before_join", "gather_lateral"])
+def test_rules_that_ask_the_database_are_applied_where_they_may_be(bench: Bench, rule: str) -> None:
+    if bench.catalog.estimate("SELECT FROM flights") is None:
+        pytest.skip("the server gives no estimates")
+    # what is decided by estimates is to be decided the same however old the tables are
+    bench.connection.execute("ANALYZE")
+    wrong = []
+    for case in cases(rule):
+        plans = rewrite(case.statement, bench.catalog, setting=Setting("batch")).plans
+        applied = any(note.rule == rule for plan in plans for note in plan.notes if plan.runs)
+        if applied != (case.theme != "as written"):
+            wrong.append(case.statement)
+        bare = rewrite(case.statement, bench.catalog, setting=Setting("batch", frozenset([rule])))
+        assert not any(note.rule == rule for plan in bare.plans for note in plan.notes)
+    assert wrong == []
