@@ -26,13 +26,14 @@ def tls_context(parameters: Mapping[str, str]) -> ssl.SSLContext:
     mode = parameters.get("sslmode", "prefer")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = mode == "verify-full"
+    context.check_hostname = False  # in a context that does not verify yet
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols([ALPN])
     try:
         roots = parameters.get("sslrootcert", "")
         if mode in ("verify-ca", "verify-full") or roots:
             context.verify_mode = ssl.CERT_REQUIRED
+            context.check_hostname = mode == "verify-full"
             if roots == "system" or not roots:
                 context.load_default_certs()
             else:
