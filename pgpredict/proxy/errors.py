@@ -70,6 +70,21 @@ class RewriteTooSlow(StatementRefused):
     sqlstate = "57014"
 
 
+class Untranslatable(StatementRefused):
+    """A name that the statement leads to does not exist in the client's encoding.
+
+    :param error: Python's
+    """
+
+    sqlstate = "22P05"
+
+    def __init__(self, error: UnicodeError) -> None:
+        super().__init__(
+            f"a name that the statement leads to has no equivalent in the client's encoding: {error}",
+            "SET client_encoding = 'UTF8'",
+        )
+
+
 class TransactionFailed(StatementRefused):
     """The transaction has failed before; in PostgreSQL's own words."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 from pgpredict.errors import ServerError
 
 from .settings import ProxySettings, parse_address
+
+logger = logging.getLogger(__name__)
 
 _BACKLOG = 512
 _LONGEST_PATH = 107
@@ -31,6 +35,16 @@ def listening(settings: ProxySettings) -> Iterator[list[socket.socket]]:
         if not sockets:
             raise ServerError("the proxy has no address to listen on", hint="give listen or listen_socket")
         yield sockets
+
+
+def allow_descriptors(count: int) -> None:
+    """Raise the limit of open files to what a full house needs; a shell gives 1,024 and allows more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < count:
+        logger.warning("event=few_file_descriptors allowed=%d wanted=%d", allowed, count)
 
 
 @contextlib.contextmanager

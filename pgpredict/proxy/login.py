@@ -8,6 +8,7 @@ lets the proxy in for what the proxy is (``trust``, ``peer``, ``cert``), which s
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import socket
 import ssl
@@ -15,7 +16,7 @@ import struct
 from dataclasses import dataclass
 
 from . import frames
-from .errors import Malformed, NotAllowed, ProxyError
+from .errors import Malformed, NotAllowed, ProxyError, ServerUnreachable
 from .side import Side
 from .startup import (
     ANSWERED,
@@ -29,10 +30,12 @@ from .startup import (
     without_channel_binding,
 )
 from .traffic import Traffic
-from .upstream import ALPN
+from .upstream import ALPN, Upstream
 
 _CREDENTIALS = struct.Struct("3i")
 _AUTHENTICATION, _ERROR, _KEY, _READY, _PASSWORD = b"REKZp"
+#: among other things: no line of pg_hba.conf fits, perhaps because of the encryption or its absence
+_NO_ENTRY = "28000"
 
 
 @dataclass
@@ -52,14 +55,22 @@ class Client:
     tls: bool = False
     certified: str | None = None
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it could have reached a server on this machine just as the proxy does."""
-        if not self.is_unix:
-            return self.address.startswith(("127.", "::1"))
+    def may_use(self, upstream: Upstream) -> bool:
+        """Tell whether it could have reached the server as the proxy does, and been let in the same way."""
         transport = self.side.transport
         sock = None if transport is None else transport.get_extra_info("socket")
-        return sock is not None and peer_uid(sock) in (os.geteuid(), 0)
+        if self.is_unix:
+            return sock is not None and peer_uid(sock) in (os.geteuid(), 0)
+        # neither the proxy's account nor its certificate is everybody's on this machine
+        return self.is_loopback and not upstream.is_unix and not upstream.is_certified
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it came over TCP from this machine."""
+        address = ipaddress.ip_address(self.address.rpartition(":")[0].partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return address.is_loopback
 
 
 def peer_uid(sock: socket.socket) -> int:
@@ -145,23 +156,80 @@ def check_certificate(client: Client, packet: Packet) -> None:
         )
 
 
-async def authenticate(
-    client: Client, server: Side, packet: Packet, traffic: Traffic, *, server_tls: bool, trusted: bool
-) -> bytes | None:
-    """Pass the start-up on, until the server is ready.
+async def log_in(
+    client: Client, upstream: Upstream, packet: Packet, traffic: Traffic, *, trusted: bool
+) -> tuple[Side, bytes] | None:
+    """Connect to the server and pass the start-up on, until the server is ready.
 
     :param traffic: gets the server's parameters and state
-    :param server_tls: whether the connection to the server is encrypted
     :param trusted: whether the server may let the client in without asking it for anything
-    :return: body of the BackendKeyData; None if the server has refused the client, which was told
-    :raises ProxyError: if the proxy refuses the client
-    :raises ConnectionError: if one of them is gone
+    :return: the server's socket and the body of its BackendKeyData; None if the server has refused the
+        client, which was told
+    :raises ProxyError: if the proxy refuses the client, or the server cannot be reached
+    :raises ConnectionError: if the client is gone
+    """
+    ways = list(upstream.ways)
+    refusal = b""
+    while True:
+        try:
+            server, encrypted = await upstream.connect(encrypted=ways.pop(0))
+        except ServerUnreachable:
+            if not refusal:
+                raise
+            client.side.write(refusal)
+            return None
+        if ways and ways[0] == encrypted:
+            ways.clear()  # the server has chosen the other way already
+        try:
+            key = await _authenticate(client, server, packet, traffic, encrypted=encrypted, trusted=trusted)
+        except _NoEntry as error:
+            server.close()
+            refusal = error.told
+            if ways:
+                continue
+            client.side.write(refusal)
+            return None
+        except BaseException as error:
+            server.abort()
+            if isinstance(error, ConnectionError) and server.ended and not client.side.ended:
+                raise ServerUnreachable(f"the server at {upstream.name} closed the connection") from error
+            raise
+        if key is None:
+            server.close()
+            return None
+        return server, key
+
+
+class _NoEntry(Exception):
+    """The server refuses a client without a question.
+
+    :ivar told: its message
+    """
+
+    def __init__(self, told: bytes) -> None:
+        super().__init__()
+        self.told = told
+
+
+async def _authenticate(
+    client: Client,
+    server: Side,
+    packet: Packet,
+    traffic: Traffic,
+    *,
+    encrypted: bool,
+    trusted: bool,
+) -> bytes | None:
+    """Return the body of the BackendKeyData, or None for a client that was told that it is refused.
+
+    :raises _NoEntry: for one that is refused without a question, and is not told yet
     """
     server.write(packet.data)
-    key, asked = b"", False
+    key, asked, heard = b"", False, False
     while True:
         kind, body = await server.read_frame()
         if kind == _AUTHENTICATION:
+            heard = True
             code = authentication(body)
             if code == AUTH_OK and not asked and not trusted:
                 raise _not_trusted(client)
@@ -170,9 +238,11 @@ async def authenticate(
             asked = asked or code in ANSWERED
             client.side.write(frames.frame(b"R", body))
             if code in ANSWERED:
-                await _answer(client, server, binding=code == AUTH_SASL and server_tls)
+                await _answer(client, server, binding=code == AUTH_SASL and encrypted)
             continue
         message = frames.frame(bytes([kind]), body)
+        if kind == _ERROR and not heard and frames.error_fields(body).get("C") == _NO_ENTRY:
+            raise _NoEntry(message)
         traffic.received(message)
         client.side.write(message)
         if kind == _KEY:

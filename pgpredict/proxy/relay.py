@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rewriter import RewriteError
 
+from . import frames
 from .catalog import refused
 from .encodings import codec
 from .errors import (
@@ -17,6 +18,7 @@ from .errors import (
     ProxyError,
     StatementRefused,
     TransactionFailed,
+    Untranslatable,
     error_response,
 )
 from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Command, Question
@@ -74,7 +76,9 @@ class Relay:
         self._asked: Asked | None = None
         self._canceled = False
         self._draining = False
-        self._linger: asyncio.TimerHandle | None = None
+        #: whether the client says no more, but still listens
+        self._is_half_closed = False
+        self._timers: list[asyncio.TimerHandle] = []
         self.encoding = "utf-8"
 
     def start(self) -> None:
@@ -87,6 +91,8 @@ class Relay:
                 receive(side.take_buffered())
             if side.closed:
                 self.lost(side)
+            elif side.ended and not self.half_closed(side):
+                side.close()
 
     # Bytes -------------------------------------------------------------------------------------------
 
@@ -98,6 +104,10 @@ class Relay:
             passed = session.client(data)
         except Malformed as error:
             self._end_with(error)
+            return
+        except Exception:
+            logger.exception("event=defect connection=%d", self.number)
+            self._end_with_defect()
             return
         self.server.write(passed)
         if session.statement is not None:
@@ -112,6 +122,10 @@ class Relay:
         except Malformed as error:
             self._end_with(error)
             return
+        except Exception:
+            logger.exception("event=defect connection=%d", self.number)
+            self._end_with_defect()
+            return
         self.client.write(passed)
         if self._task is not None:
             self._look()
@@ -122,7 +136,7 @@ class Relay:
         """See whether what the rewriting waits for has come."""
         if self._answered is not None and self.session.is_answered:
             _resolve(self._answered)
-        if self._quiet is not None and self.session.traffic.quiet:
+        if self._quiet is not None and self.session.is_settled:
             _resolve(self._quiet)
 
     # Statements --------------------------------------------------------------------------------------
@@ -147,14 +161,13 @@ class Relay:
         if task.cancelled():
             return
         if (failure := task.exception()) is not None:
-            # a defect of ours; the session's state is not known any more
-            logger.error("event=defect connection=%d error=%r", self.number, failure, exc_info=failure)
-            self._end_with(ProxyError("the proxy failed to handle a statement", "its log tells more"))
+            logger.error("event=defect connection=%d", self.number, exc_info=failure)
+            self._end_with_defect()
             return
         if self.session.statement is not None:
             self._statement()
-        elif self._linger is not None and self.server.transport is not None:
-            self.server.transport.write_eof()
+        if self._is_half_closed and self.session.statement is None:
+            self._finish()
         if self.session.held <= _HELD:
             self.client.resume(_STATEMENT)
         if self._draining and self.session.idle:
@@ -169,7 +182,7 @@ class Relay:
         self.server.write(session.flush())
         await self._until_quiet()
         self.encoding = codec(session.traffic.parameters.get("client_encoding", "UTF8")) or ""
-        if session.traffic.skipping or not self.encoding:
+        if session.traffic.skipping or session.traffic.copying or not self.encoding:
             self.server.write(session.pass_on())
             return
         try:
@@ -228,8 +241,9 @@ class Relay:
         answers = await self._exchange(asked)
         failed = answers[-1].error
         if failed is not None and not traffic.open:
-            # also closes what the question has left
-            await self._exchange([Command(UNDO), Command(RELEASE)] if guarded else ())
+            # also closes what the question has left; without a savepoint of ours one of the client's could
+            # have its name
+            await self._exchange([Command(UNDO), Command(RELEASE)] if guarded and len(answers) > 1 else ())
         if failed is None:
             return answers[1:-1] if guarded else answers
         if failed.get("C") == Canceled.sqlstate or (guarded and len(answers) == 1):
@@ -237,7 +251,10 @@ class Relay:
         return answers[guarded:]
 
     async def _exchange(self, questions: Sequence[Question]) -> Sequence[Answer]:
-        asked, data = self.session.ask(questions, self.encoding)
+        try:
+            asked, data = self.session.ask(questions, self.encoding)
+        except UnicodeError as error:
+            raise Untranslatable(error) from error
         self._asked = asked
         self._answered = asyncio.get_running_loop().create_future()
         self.server.write(data)
@@ -248,7 +265,7 @@ class Relay:
         return asked.answers
 
     async def _until_quiet(self) -> None:
-        if self.session.traffic.quiet:
+        if self.session.is_settled:
             return
         self._quiet = asyncio.get_running_loop().create_future()
         try:
@@ -287,10 +304,23 @@ class Relay:
         self.client.write(error.message_for_client())
         self.close()
 
+    def _end_with_defect(self) -> None:
+        """End the session after a defect of ours; its state is not known any more."""
+        self._end_with(ProxyError("the proxy failed to handle the session", "its log tells more"))
+
     def close(self) -> None:
-        """Close both sockets, after what was written to them has been sent."""
+        """Close both sockets, after what was written to them has been sent.
+
+        Whoever does not take what is left for it is not waited for.
+        """
         self.client.close()
         self.server.close()
+        if not self.ended.done():
+            self._later(self.abort)
+
+    def _later(self, do: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers.append(loop.call_later(self.settings.linger_seconds, do))
 
     def abort(self) -> None:
         """Close both sockets at once."""
@@ -299,13 +329,23 @@ class Relay:
 
     def half_closed(self, side: Side) -> bool:
         """Pass on that the client says no more; the server may still answer what it was asked."""
-        to_server = self.server.transport
-        if side is self.server or to_server is None or not to_server.can_write_eof():
+        if side is self.server or not side.can_half_close:
             return False
-        self._linger = asyncio.get_running_loop().call_later(self.settings.linger_seconds, self.close)
+        self._is_half_closed = True
+        self._later(self.close)
         if self.session.statement is None:
-            to_server.write_eof()
+            self._finish()
         return True
+
+    def _finish(self) -> None:
+        """Tell the server that the client says no more."""
+        if self.server.can_half_close:
+            self.server.write_eof()
+        elif self.session.is_between:
+            # TLS cannot be ended by half; the server ends itself after the answers
+            self.server.write(frames.TERMINATE)
+        else:
+            self.close()
 
     def lost(self, side: Side) -> None:
         """One side is gone, so the other one goes as well."""
@@ -314,14 +354,11 @@ class Relay:
             self.client.write(_last_words(self._asked.error, self.encoding))
         if self._task is not None:
             self._task.cancel()
-        if self._linger is not None:
-            self._linger.cancel()
-        other = self.server if side is self.client else self.client
-        other.close()
-        if not other.closed and not self.ended.done():
-            # whoever does not take what is left for it is not waited for
-            loop = asyncio.get_running_loop()
-            loop.call_later(self.settings.linger_seconds, other.abort)
+        if not (self.client.closed and self.server.closed):
+            self.close()
+            return
+        for timer in self._timers:
+            timer.cancel()
         if not self.ended.done():
             self.ended.set_result(None)
 

@@ -21,13 +21,15 @@ from rewriter import RewriteError, Setting, rewrite, split
 from rewriter.errors import UnknownModel
 
 from .catalog import Finding, SessionCatalog, refused
-from .errors import RewriteTooSlow, StatementRefused
+from .errors import RewriteTooSlow, StatementRefused, Untranslatable
 from .questions import Answer, Question
 from .session import Origin, Statement
 from .stats import Stats
 
 #: texts that are kept at the most, and what was found for each in sessions that see different things
 ENTRIES, VARIANTS = 1_000, 4
+#: bytes of texts, questions and answers that are kept at the most
+LARGEST = 64 << 20
 #: characters of a longer text are not kept: it is a load of rows, which does not come again
 LONGEST = 100_000
 #: seconds after which the server's estimates are asked for again
@@ -68,20 +70,41 @@ class Changed:
 class _Kept:
     changed: Changed | None
     findings: list[Finding]
+    size: int
     since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_fresh(self) -> bool:
+        return not self.findings or time.monotonic() - self.since <= _FRESH
+
+
+#: a text, its encoding, and whether the server keeps it under a name
+_Key = tuple[bytes, str, bool]
+
+
+def _executor(threads: int) -> concurrent.futures.ThreadPoolExecutor:
+    return concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rewrite")
 
 
 class Rewriting:
     """Rewrites the statements of all sessions.
 
-    :param threads: that may rewrite, or wait for answers, at once
     :param stats: counters
+    :param threads: that may rewrite, or wait for answers, at once
     """
 
-    def __init__(self, threads: int, stats: Stats) -> None:
-        self._executor = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="rewrite")
+    def __init__(self, stats: Stats, threads: int = 1) -> None:
+        self._threads = threads
+        self._executor = _executor(threads)
         self._stats = stats
-        self._kept: OrderedDict[tuple[bytes, str, bool], list[_Kept]] = OrderedDict()
+        self._kept: OrderedDict[_Key, list[_Kept]] = OrderedDict()
+        self._size = 0
+
+    def allow(self, threads: int) -> None:
+        """Have at least so many threads: one that waits for a lock must not hold up another's statement."""
+        if threads > self._threads:
+            self._executor.shutdown(wait=False)
+            self._threads, self._executor = threads, _executor(threads)
 
     def close(self) -> None:
         """Take no more statements."""
@@ -100,27 +123,34 @@ class Rewriting:
         :raises StatementRefused: if it takes too long, or a question fails
         """
         key = (statement.sql, session.encoding, statement.kept)
-        variants = self._kept.get(key, [])
-        for kept in variants:
+        # other sessions change what is kept while this one waits for answers
+        for kept in list(self._kept.get(key, ())):
             if await self._still_holds(kept, session):
                 self._stats.cache_hits += 1
-                variants.remove(kept)
-                variants.insert(0, kept)
-                self._kept.move_to_end(key)
+                self._keep(key, kept)
                 return kept.changed
         self._stats.cache_misses += 1
         made = await self._think(statement, session, limit)
         if len(statement.sql) <= LONGEST:
-            self._kept[key] = [made, *variants][:VARIANTS]
-            self._kept.move_to_end(key)
-            while len(self._kept) > ENTRIES:
-                self._kept.popitem(last=False)
+            self._keep(key, made)
         return made.changed
+
+    def _keep(self, key: _Key, made: _Kept) -> None:
+        """Keep one as the latest, and forget what was not used for longest."""
+        variants = self._kept.pop(key, [])
+        self._size -= sum(kept.size for kept in variants)
+        # one that is too old only costs a question
+        fresh = [kept for kept in variants if kept is not made and kept.is_fresh]
+        self._kept[key] = variants = [made, *fresh][:VARIANTS]
+        self._size += sum(kept.size for kept in variants)
+        while len(self._kept) > ENTRIES or self._size > LARGEST:
+            _, forgotten = self._kept.popitem(last=False)
+            self._size -= sum(kept.size for kept in forgotten)
 
     async def _still_holds(self, kept: _Kept, session: Asking) -> bool:
         if not kept.findings:
             return True
-        if time.monotonic() - kept.since > _FRESH:
+        if not kept.is_fresh:
             return False
         answers = await session.ask([question for question, _ in kept.findings])
         failed = next((answer.error for answer in answers if answer.error is not None), None)
@@ -135,10 +165,17 @@ class Rewriting:
         encoding = session.encoding
         questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]]
         questions = asyncio.Queue()
+        has_ended = False
+
+        def take(asked: Sequence[Question], future: concurrent.futures.Future[Sequence[Answer]]) -> None:
+            if has_ended:
+                future.set_exception(StatementRefused("the session has ended"))
+            else:
+                questions.put_nowait((asked, future))
 
         def ask(asked: Sequence[Question]) -> Sequence[Answer]:
             future: concurrent.futures.Future[Sequence[Answer]] = concurrent.futures.Future()
-            loop.call_soon_threadsafe(questions.put_nowait, (asked, future))
+            loop.call_soon_threadsafe(take, asked, future)
             return future.result()
 
         catalog = SessionCatalog(ask, encoding, may_fail=session.may_fail)
@@ -146,6 +183,8 @@ class Rewriting:
         def think_aloud() -> Changed | None:
             try:
                 return rewrite_text(statement.sql, encoding, statement.kept, catalog)
+            except UnicodeError as error:
+                raise Untranslatable(error) from error
             except UnknownModel as error:
                 if catalog.installed is False:
                     error.hint = "this database has no pgpredict: CREATE EXTENSION pgpredict CASCADE"
@@ -166,14 +205,21 @@ class Rewriting:
                         hint="make it shorter, or raise the proxy's setting rewrite_seconds",
                     ) from None
                 if not asked:
-                    return _Kept(await think, catalog.findings)
+                    changed = await think
+                    return _Kept(changed, catalog.findings, _size(statement, changed, catalog.findings))
                 answering.set_result(await session.ask(asked))
         finally:
-            # the thread must not wait for answers that never come
+            # the thread must not wait for answers that never come, also not to what it asks later
+            has_ended = True
             think.cancel()
             think.add_done_callback(_forget)
             for future in _outstanding(questions, answering):
                 future.set_exception(StatementRefused("the session has ended"))
+
+
+def _size(statement: Statement, changed: Changed | None, findings: Sequence[Finding]) -> int:
+    texts = len(statement.sql) + (len(changed.sql) if changed else 0)
+    return texts + sum(len(question.sql) + len(row or b"") for question, row in findings)
 
 
 def _outstanding(

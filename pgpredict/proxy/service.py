@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
 import socket
@@ -16,8 +17,8 @@ from pgpredict.errors import PgpredictError
 from rewriter.scan import mentions_bytes
 
 from .errors import Draining, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
-from .listening import listening
-from .login import Client, authenticate, check_certificate, check_direct, first_packet, note_tls
+from .listening import allow_descriptors, listening
+from .login import Client, check_certificate, check_direct, first_packet, log_in, note_tls
 from .metrics import HttpEndpoint
 from .relay import Relay
 from .rewriting import Rewriting
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: connections beyond the limit that are told so; still more are closed without a word
 _MARGIN = 100
+#: file descriptors of a session and beside them
+_PER_CONNECTION, _SPARE = 2, 100
 _HANDSHAKE = b"\x16"
 #: that the server may take to answer a health check
 _PROBE_SECONDS = 2.0
@@ -49,9 +52,13 @@ class Proxy:
     def __init__(self, settings: ProxySettings, reload: Callable[[], ProxySettings]) -> None:
         self.stats = Stats()
         self._reload = reload
-        self._rewriting = Rewriting(settings.connections, self.stats)
+        self._rewriting = Rewriting(self.stats)
         self._connections: set[asyncio.Task[None]] = set()
-        self._relays: dict[bytes, Relay] = {}
+        #: numbers of connections that a session is being made for, or has been
+        self._taken: set[int] = set()
+        self._relays: dict[int, Relay] = {}
+        #: sessions by what cancel requests for them bring
+        self._keys: dict[bytes, Relay] = {}
         self._numbers = 0
         self._stopping = asyncio.Event()
         self._use(settings)
@@ -62,6 +69,8 @@ class Proxy:
         upstream = Upstream(parameters)
         local = Upstream(parameters, settings.server_socket) if settings.server_socket else upstream
         self.settings, self._context, self._upstream, self._local = settings, context, upstream, local
+        self._rewriting.allow(settings.connections)
+        allow_descriptors(_PER_CONNECTION * (settings.connections + _MARGIN) + _SPARE)
         logging.getLogger("pgpredict.proxy").setLevel(settings.log_level.upper())
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
@@ -76,7 +85,7 @@ class Proxy:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         with listening(self.settings) as listeners, self._http():
             for listener in listeners:
-                loop.add_reader(listener.fileno(), self._accept, listener)
+                self._listen(listener)
             logger.info("event=listening on=%s server=%s", self.settings.listen, self._upstream.name)
             ready()
             await self._stopping.wait()
@@ -135,6 +144,10 @@ class Proxy:
         if self._connections:
             await asyncio.wait(self._connections, timeout=5)
 
+    def _listen(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:  # it may have been closed meanwhile
+            asyncio.get_running_loop().add_reader(listener.fileno(), self._accept, listener)
+
     # Connections -------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
@@ -146,7 +159,7 @@ class Proxy:
             logger.warning("event=accept_failed error=%r", error.strerror)
             loop = asyncio.get_running_loop()
             loop.remove_reader(listener.fileno())
-            loop.call_later(0.1, loop.add_reader, listener.fileno(), self._accept, listener)
+            loop.call_later(0.1, self._listen, listener)
             return
         if len(self._connections) >= self.settings.connections + _MARGIN:
             count(self.stats.refused, TooManyClients.sqlstate)
@@ -160,6 +173,10 @@ class Proxy:
         task = asyncio.ensure_future(self._serve(self._numbers, sock, where, is_unix=is_unix))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        task.add_done_callback(functools.partial(self._give_back, self._numbers))
+
+    def _give_back(self, number: int, _task: asyncio.Task[None]) -> None:
+        self._taken.discard(number)
 
     async def _serve(self, number: int, sock: socket.socket, address: str, *, is_unix: bool) -> None:
         client = Client(Side(), is_unix, address)
@@ -202,47 +219,36 @@ class Proxy:
         asyncio.get_running_loop().call_later(self.settings.linger_seconds, client.side.abort)
 
     async def _login(self, number: int, client: Client, sock: socket.socket) -> Relay | None:
-        await self._open(client, sock)
-        packet = await first_packet(client, self._context)
+        # those that hold now, all of them, whatever a reload changes meanwhile
+        settings, context = self.settings, self._context
+        upstream = self._local if client.is_unix else self._upstream
+        await _open(client, sock, context)
+        packet = await first_packet(client, context)
         if packet.kind == "cancel":
-            await self._cancel(client, packet)
+            await self._cancel(client, packet, upstream)
             return None
         if self.is_draining:
             raise Draining("the proxy is shutting down")
-        if self.stats.active >= self.settings.connections:
+        if settings.tls_required and not client.tls and not client.is_unix:
+            raise NotAllowed("the proxy takes no connection without TLS", "connect with sslmode=require")
+        if settings.client_ca and not client.is_unix:
+            check_certificate(client, packet)
+        if len(self._taken) >= settings.connections:
             raise TooManyClients(
-                f"sorry, too many clients already: the proxy takes {self.settings.connections}",
+                f"sorry, too many clients already: the proxy takes {settings.connections}",
                 "raise the proxy's setting 'connections', or close some",
             )
-        if self.settings.tls_required and not client.tls and not client.is_unix:
-            raise NotAllowed("the proxy takes no connection without TLS", "connect with sslmode=require")
-        if self.settings.client_ca and not client.is_unix:
-            check_certificate(client, packet)
-        upstream = self._local if client.is_unix else self._upstream
-        server, server_tls = await upstream.connect()
+        self._taken.add(number)
         traffic = Traffic(self.stats.messages)
-        trusted = (
-            self.settings.trust_server
-            or client.certified is not None
-            or (client.is_local and (client.is_unix or not upstream.is_unix))
-        )
-        try:
-            key = await authenticate(client, server, packet, traffic, server_tls=server_tls, trusted=trusted)
-        except ConnectionError as error:
-            if server.closed and not client.side.closed:
-                raise ServerUnreachable(f"the server at {upstream.name} closed the connection") from error
-            raise
-        finally:
-            if client.side.closed or not traffic.parameters:
-                server.close()
-        if key is None:
+        trusted = settings.trust_server or client.certified is not None or client.may_use(upstream)
+        found = await log_in(client, upstream, packet, traffic, trusted=trusted)
+        if found is None:
             client.side.close()
-            server.close()
             return None
         looks = (lambda _: False) if packet.replicates else mentions_bytes
-        session = Session(traffic, looks, self.settings.statement_bytes)
-        relay = Relay(number, client.side, server, session, self._rewriting, self.settings, self.stats)
-        relay.upstream, relay.key = upstream, key
+        session = Session(traffic, looks, settings.statement_bytes)
+        relay = Relay(number, client.side, found[0], session, self._rewriting, settings, self.stats)
+        relay.upstream, relay.key = upstream, found[1]
         logger.info(
             "event=connect connection=%d from=%s user=%r database=%r tls=%s",
             number,
@@ -253,23 +259,10 @@ class Proxy:
         )
         return relay
 
-    async def _open(self, client: Client, sock: socket.socket) -> None:
-        """Make the transport; a client that begins with a TLS handshake gets one of TLS."""
-        loop = asyncio.get_running_loop()
-        if client.is_unix:
-            await loop.connect_accepted_socket(lambda: client.side, sock)
-            return
-        keep_alive(sock)
-        if await _first_byte(sock) != _HANDSHAKE or self._context is None:
-            await loop.connect_accepted_socket(lambda: client.side, sock)
-            return
-        await loop.connect_accepted_socket(lambda: client.side, sock, ssl=self._context)
-        note_tls(client)
-        check_direct(client)
-
     async def _run(self, relay: Relay, started: float) -> None:
         self.stats.active += 1
-        self._relays[relay.key] = relay
+        self._relays[relay.number] = relay
+        self._keys[relay.key] = relay
         try:
             relay.start()
             if self.is_draining:
@@ -277,29 +270,47 @@ class Proxy:
             await relay.ended
         finally:
             relay.close()
-            self._relays.pop(relay.key, None)
+            del self._relays[relay.number]
+            if self._keys.get(relay.key) is relay:
+                del self._keys[relay.key]
             self.stats.active -= 1
             seconds = time.perf_counter() - started
             logger.info("event=disconnect connection=%d seconds=%.1f", relay.number, seconds)
 
-    async def _cancel(self, client: Client, packet: Packet) -> None:
+    async def _cancel(self, client: Client, packet: Packet, upstream: Upstream) -> None:
         """Pass a cancel request on to the server of its session, and end when the server has taken it."""
         self.stats.cancels += 1
-        relay = self._relays.get(backend_key(packet))
+        relay = self._keys.get(backend_key(packet))
         if relay is not None:
             relay.cancel()
             upstream = relay.upstream
-        else:
-            upstream = self._local if client.is_unix else self._upstream
         try:
-            server, _ = await upstream.connect()
-            server.write(packet.data)
-            with contextlib.suppress(ConnectionError):
-                await server.read(1)
-            server.close()
+            server, _ = await upstream.connect(encrypted=upstream.ways[0])
         except ServerUnreachable as error:
             logger.warning("event=cancel_failed error=%r", error.message)
+        else:
+            try:
+                server.write(packet.data)
+                with contextlib.suppress(ConnectionError):
+                    await server.read(1)
+            finally:
+                server.close()
         client.side.close()
+
+
+async def _open(client: Client, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Make the transport; a client that begins with a TLS handshake gets one of TLS."""
+    loop = asyncio.get_running_loop()
+    if client.is_unix:
+        await loop.connect_accepted_socket(lambda: client.side, sock)
+        return
+    keep_alive(sock)
+    if await _first_byte(sock) != _HANDSHAKE or context is None:
+        await loop.connect_accepted_socket(lambda: client.side, sock)
+        return
+    await loop.connect_accepted_socket(lambda: client.side, sock, ssl=context)
+    note_tls(client)
+    check_direct(client)
 
 
 async def _first_byte(sock: socket.socket) -> bytes:
@@ -309,7 +320,8 @@ async def _first_byte(sock: socket.socket) -> bytes:
 
     def wake() -> None:
         loop.remove_reader(sock.fileno())
-        readable.set_result(None)
+        if not readable.done():
+            readable.set_result(None)
 
     loop.add_reader(sock.fileno(), wake)
     try:

@@ -20,6 +20,9 @@ _QUERY, _PARSE = b"QP"
 _READY, _ERROR, _NOTICE, _PARSED, _ROW = b"ZEN1D"
 #: the server sends these when it likes: NoticeResponse, NotificationResponse, ParameterStatus
 _ASYNCHRONOUS = frozenset(b"NAS")
+#: those that are looked at for a changed statement; all else may be of any length
+_READ = frozenset(b"ZEN1")
+_SYNTAX_ERROR = "42601"
 #: a text that no server accepts; it makes the server fail where our own error is due
 _UNACCEPTABLE = b"pgpredict: refused, the client was told why"
 #: a message of a gigabyte is the largest that PostgreSQL takes
@@ -71,6 +74,7 @@ class Session:
 
     __slots__ = (
         "_asking",
+        "_awaited",
         "_held",
         "_inbox",
         "_left",
@@ -93,8 +97,9 @@ class Session:
         self._partial = bytearray()
         self._left = 0
         self._held = bytearray()
-        #: of the server: a message that has come in part, while messages are looked at
-        self._inbox = b""
+        #: of the server: a message that has come in part, while messages are looked at, and its length
+        self._inbox = bytearray()
+        self._awaited = 0
         #: questions of ours that the server has not answered yet
         self._asking: Asked | None = None
         #: what the client gets for the server's next error
@@ -113,6 +118,16 @@ class Session:
         """Whether the client could be told good-bye without anything being lost but an open transaction."""
         between = self.statement is None and not self._partial and not self._left and not self._inbox
         return between and self.traffic.quiet and not self.traffic.open
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the client's last message has come to its end."""
+        return not self._partial and not self._left
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether waiting for the server would change nothing: it is quiet, or wants rows of a COPY."""
+        return self.traffic.quiet or self.traffic.copying
 
     # From the client ---------------------------------------------------------------------------------
 
@@ -189,20 +204,31 @@ class Session:
         if not self._looks:
             self.traffic.received(data)
             return data
-        if self._inbox:
-            data, self._inbox = self._inbox + data, b""
-        size = len(data)
         passed: list[bytes] = []
-        start = 0  # of what passes as it came
-        position = self.traffic.left
+        if self._inbox:
+            self._inbox += data
+            if len(self._inbox) < self._awaited:
+                return b""
+            data, self._inbox = bytes(self._inbox), bytearray()
+        elif begun := self.traffic.under_way(data):
+            # of a message whose beginning has passed the rest must
+            passed.append(data[:begun])
+            self.traffic.received(passed[0])
+            data = data[begun:]
+        size = len(data)
+        start = position = 0  # of what passes as it came
+        self._awaited = frames.HEAD
         while size - position >= frames.HEAD and self._looks:
             kind = data[position]
             length = _length(data, position + 1)[0]
             end = position + 1 + length
-            if kind != _ROW or self._asking is not None:
-                if not 4 <= length <= _LARGEST_READ:
+            if length < 4:
+                raise Malformed(f"the server sent a message of length {length}")
+            if self._asking is not None or kind in _READ:
+                if length > _LARGEST_READ:
                     raise Malformed(f"the server sent a message of length {length}")
                 if end > size:
+                    self._awaited = length + 1
                     break
                 told = self._message(kind, data[position:end])
                 if told is not None:
@@ -212,7 +238,7 @@ class Session:
                     start = end
             position = end
         position = min(position, size) if self._looks else size
-        self._inbox = data[position:]
+        self._inbox += data[position:]
         self.traffic.received(data[start:position])
         passed.append(data[start:position])
         return b"".join(passed)
@@ -226,8 +252,12 @@ class Session:
                 self._answered(self._asking)
             return b""
         if self._refusal is not None:
-            told, self._refusal = (self._refusal, None) if kind == _ERROR else (None, self._refusal)
-            return told
+            if kind != _ERROR:
+                return None
+            refusal, self._refusal = self._refusal, None
+            # it may have another reason to fail, such as its shutdown
+            code = frames.error_fields(message[frames.HEAD :], "latin-1").get("C")
+            return refusal if code == _SYNTAX_ERROR else None
         told = self._in_the_clients_text(kind, message) if kind in (_ERROR, _NOTICE) else None
         if kind == self._origin_ends or (kind == _ERROR and self._origin_ends == _PARSED):
             self._origin = None
@@ -264,9 +294,12 @@ class Session:
         To be called while the server is quiet.
 
         :param encoding: Python's name of the client's encoding
+        :raises UnicodeError: if a question cannot be said in it
         """
-        self._asking = asked = Asked(questions, synced=not self.traffic.open, encoding=encoding)
-        return asked, asked.messages()
+        asked = Asked(questions, synced=not self.traffic.open, encoding=encoding)
+        messages = asked.messages()
+        self._asking = asked
+        return asked, messages
 
     @property
     def is_answered(self) -> bool:
@@ -296,12 +329,16 @@ class Session:
 
         :param error: an ErrorResponse
         """
-        skipping = self.traffic.skipping
-        statement = self._decided()
-        if skipping:  # a question has failed already
-            return self._resume(), error
-        self._refusal = error
-        return statement.with_text(_UNACCEPTABLE) + self._resume(), b""
+        if not self.traffic.skipping:
+            self._refusal = error
+            return self._decided().with_text(_UNACCEPTABLE) + self._resume(), b""
+        # a question has failed already
+        ended = b""
+        if self._decided().kind == _QUERY:
+            # nobody but us is going to end what the client had begun before its Query
+            self.traffic.sent(frames.SYNC[0])
+            ended = frames.SYNC
+        return ended + self._resume(), error
 
     def _decided(self) -> Statement:
         statement, self.statement = self.statement, None

@@ -120,6 +120,8 @@ def server_parameters(server: str) -> dict[str, str]:
         )
     if "," in given.get("host", "") or "," in given.get("port", ""):
         raise InvalidInput("the server's connection string names several hosts", "run one proxy for each")
+    if not given.get("port", "5432").isdigit():
+        raise InvalidInput(f"the server's port is {given['port']!r}, which is no number")
     if given.get("sslmode", "prefer") not in SSLMODES:
         raise InvalidInput(f"sslmode is {given['sslmode']!r}", f"one of {', '.join(SSLMODES)}")
     return given

@@ -33,6 +33,8 @@ class Side(asyncio.Protocol):
     :ivar transport: to write to
     :ivar received: what is called with each piece of bytes
     :ivar other: the socket whose reading pauses while this one does not take what is written
+    :ivar ended: whether nothing more comes
+    :ivar closed: whether the connection is gone
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,10 @@ class Side(asyncio.Protocol):
         self.received: Callable[[bytes], None] = self._keep
         self.other: Side | None = None
         self.relay: Relay | None = None
+        self.ended = False
         self.closed = False
+        #: whether nothing more may be written
+        self._finished = False
         self._buffer = bytearray()
         self._waiting: asyncio.Future[None] | None = None
         #: why reading is paused
@@ -58,13 +63,16 @@ class Side(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Take note that nothing more comes."""
+        self.ended = True
+        self._wake()
         if self.relay is not None:
             return self.relay.half_closed(self)
-        return False
+        # whoever says all at once and then ends may wait for the answer; TLS cannot be ended by half
+        return self.can_half_close
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the connection is gone."""
-        self.closed = True
+        self.closed = self.ended = self._finished = True
         self._wake()
         if self.other is not None:
             self.other.resume(_FULL)
@@ -89,7 +97,7 @@ class Side(asyncio.Protocol):
         :raises ConnectionError: if the connection ends before
         """
         while len(self._buffer) < count:
-            if self.closed:
+            if self.ended:
                 raise ConnectionResetError("the connection ended during the start-up")
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
@@ -132,9 +140,20 @@ class Side(asyncio.Protocol):
     # Writing, pausing, closing -----------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        """Send bytes; nothing happens if the connection is gone."""
-        if data and self.transport is not None and not self.closed:
+        """Send bytes; nothing happens if the connection is gone, or about to go."""
+        if data and self.transport is not None and not self._finished:
             self.transport.write(data)
+
+    @property
+    def can_half_close(self) -> bool:
+        """Whether one direction can end before the other."""
+        return self.transport is not None and self.transport.can_write_eof()
+
+    def write_eof(self) -> None:
+        """Say that nothing more will be sent."""
+        if self.transport is not None and not self._finished:
+            self._finished = True
+            self.transport.write_eof()
 
     def pause(self, reason: str) -> None:
         """Read no more, until :meth:`resume` was called for each reason."""
@@ -152,10 +171,12 @@ class Side(asyncio.Protocol):
 
     def close(self) -> None:
         """Close it after what was written has been sent."""
+        self._finished = True
         if self.transport is not None and not self.closed:
             self.transport.close()
 
     def abort(self) -> None:
         """Close it at once."""
+        self._finished = True
         if self.transport is not None and not self.closed:
             self.transport.abort()

@@ -11,6 +11,8 @@ from .errors import Malformed
 from .frames import HEAD, LENGTH
 
 _QUERY, _SYNC, _CALL, _FLUSH, _COPY_DATA, _COPY_DONE, _COPY_FAIL = b"QSFHdcf"
+#: what a client may send while it copies in; anything else makes the COPY fail, and is not run itself
+_COPYING = frozenset(b"SHdcf")
 #: messages of the extended protocol that get an answer each: Parse, Bind, Execute, Describe, Close
 _ANSWERED = frozenset(b"PBEDC")
 _READY, _ERROR, _PARAMETER, _ROW, _COPY_ROW, _COPY_IN = b"ZESDdG"
@@ -35,6 +37,7 @@ class Traffic:
 
     __slots__ = (
         "_answered",
+        "_blind",
         "_copying",
         "_last",
         "_left",
@@ -62,6 +65,9 @@ class Traffic:
         self._sent = 0
         self._answered = 0
         self._copying = False
+        #: whether a client has ended a COPY before it knew that the server takes it: nobody can tell then
+        #: what belongs to it, but also that it has got past it
+        self._blind = False
         self._last = 0
 
     @property
@@ -73,6 +79,23 @@ class Traffic:
     def whole(self) -> bool:
         """Whether the last message of the server has come to its end."""
         return not (self._left or self._rest)
+
+    def under_way(self, data: bytes) -> int:
+        """Return how many bytes belong to a message of the server's that has come, and passed, in part.
+
+        :param data: the next that have come
+        """
+        if not self._rest:
+            return min(self._left, len(data))
+        begun = self._rest + data[:HEAD]
+        if len(begun) < HEAD:
+            return len(data)
+        return min(max(1 + int(_length(begun, 1)[0]) - len(self._rest), 0), len(data))
+
+    @property
+    def copying(self) -> bool:
+        """Whether the server waits for rows of a COPY, and for nothing else."""
+        return self._copying
 
     @property
     def quiet(self) -> bool:
@@ -89,7 +112,9 @@ class Traffic:
     def sent(self, kind: int) -> None:
         """Account for a message that is sent to the server."""
         self.counts[kind] += 1
-        if kind in _ANSWERED:
+        if self._copying and kind not in _COPYING:
+            self._copying = False  # the error that it makes of the COPY is the answer to both
+        elif kind in _ANSWERED:
             if not self.open:
                 self.open, self._sent = True, 0
                 if not self.pending:
@@ -102,9 +127,13 @@ class Traffic:
                     self.pending += 1
                     self.open = False
                 return
+            if self.skipping:
+                return  # the server reads over it like over anything but a Sync
             self.pending += 1
             self.open = False
         elif kind in (_COPY_DONE, _COPY_FAIL):
+            if not self._copying and not self.failed and (self.pending or self.open):
+                self._blind = True
             self._copying = False
             return
         elif kind in (_FLUSH, _COPY_DATA):
@@ -146,8 +175,14 @@ class Traffic:
             self._answered += 1
         elif kind == _READY:
             self.status = chr(data[start])
-            self.pending = max(self.pending - 1, 0)
-            self.failed = False
+            if self.pending:
+                self.pending -= 1
+            else:
+                # it answers a Sync that was taken for one that a COPY ignores: what was sent behind the
+                # COPY before the server had said that it copies
+                self.open = False
+            self.failed = self._copying = False
+            self._blind = self._blind and self.pending > 0
             self._answered = 0
         elif kind == _ERROR:
             self.failed = True
@@ -155,7 +190,7 @@ class Traffic:
         elif kind == _PARAMETER:
             name, value = data[start : end - 1].split(b"\x00", 1)
             self.parameters[name.decode("latin-1")] = value.decode("latin-1")
-        elif kind == _COPY_IN:
+        elif kind == _COPY_IN and not self._blind:
             # everything before it is answered, and a Sync that came along with the Execute is ignored
             self._copying = True
             self.pending = 1 if self._last == _QUERY else 0

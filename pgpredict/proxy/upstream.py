@@ -26,13 +26,14 @@ def tls_context(parameters: Mapping[str, str]) -> ssl.SSLContext:
     mode = parameters.get("sslmode", "prefer")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = mode == "verify-full"
+    context.check_hostname = False  # in a context that does not verify yet
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols([ALPN])
     try:
         roots = parameters.get("sslrootcert", "")
         if mode in ("verify-ca", "verify-full") or roots:
             context.verify_mode = ssl.CERT_REQUIRED
+            context.check_hostname = mode == "verify-full"
             if roots == "system" or not roots:
                 context.load_default_certs()
             else:
@@ -85,24 +86,39 @@ class Upstream:
             probe.settimeout(seconds)
             probe.connect(self.path)
 
-    async def connect(self) -> tuple[Side, bool]:
+    @property
+    def ways(self) -> tuple[bool, ...]:
+        """Whether to encrypt, in the order in which libpq tries it for ``sslmode``."""
+        return {"disable": (False,), "allow": (False, True), "prefer": (True, False)}.get(self._mode, (True,))
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether the proxy has a certificate for the server."""
+        return bool(self._parameters.get("sslcert"))
+
+    async def connect(self, *, encrypted: bool) -> tuple[Side, bool]:
         """Return a connection to the server, and whether it is encrypted.
 
+        :param encrypted: whether to ask for it; with sslmode ``prefer`` the server may have it otherwise
         :raises ServerUnreachable: with the reason
         """
         try:
-            if self._mode == "allow":
-                with contextlib.suppress(ServerUnreachable):
-                    return await self._plain(), False
-            if self._parameters.get("sslnegotiation") == "direct" and self._context is not None:
-                return await self._direct(self._context), True
-            side = await self._plain()
-            if self._context is None:
-                return side, False
-            return await self._negotiate(side, self._context)
-        except (OSError, ssl.SSLError, ConnectionError) as error:
+            if not encrypted or self._context is None:
+                return await self._plain(), False
+            try:
+                return await self._encrypted(self._context)
+            except (ssl.SSLError, ConnectionError):
+                if self._mode != "prefer":
+                    raise
+            return await self._plain(), False
+        except ssl.SSLError as error:
             raise ServerUnreachable(
-                f"cannot connect to the server at {self.name}: {getattr(error, 'strerror', None) or error}",
+                f"TLS with the server at {self.name} failed: {error}",
+                "sslmode, sslrootcert, sslcert and sslkey in the proxy's setting 'server' say how it is done",
+            ) from error
+        except OSError as error:
+            raise ServerUnreachable(
+                f"cannot connect to the server at {self.name}: {error.strerror or error}",
                 "is it running? the proxy's setting 'server' says where it is looked for",
             ) from error
 
@@ -116,31 +132,42 @@ class Upstream:
             keep_alive(transport.get_extra_info("socket"))
         return side
 
-    async def _direct(self, context: ssl.SSLContext) -> Side:
-        loop = asyncio.get_running_loop()
-        side = Side()
+    async def _encrypted(self, context: ssl.SSLContext) -> tuple[Side, bool]:
         name = self._parameters.get("host") or self.host
-        await loop.create_connection(lambda: side, self.host, self.port, ssl=context, server_hostname=name)
-        return side
+        if self._parameters.get("sslnegotiation") == "direct":
+            loop, side = asyncio.get_running_loop(), Side()
+            await loop.create_connection(
+                lambda: side, self.host, self.port, ssl=context, server_hostname=name
+            )
+            return side, True
+        side = await self._plain()
+        try:
+            return side, await self._negotiate(side, context, name)
+        except BaseException:  # also if the client has gone meanwhile, or the time is over
+            side.abort()
+            raise
 
-    async def _negotiate(self, side: Side, context: ssl.SSLContext) -> tuple[Side, bool]:
+    async def _negotiate(self, side: Side, context: ssl.SSLContext, name: str) -> bool:
         side.write(SSL_REQUEST)
         answer = await side.read(1)
-        if answer == b"S" and not side.has_more and side.transport is not None:
-            loop = asyncio.get_running_loop()
-            name = self._parameters.get("host") or self.host
-            upgraded = await loop.start_tls(side.transport, side, context, server_hostname=name)
-            if upgraded is None:
-                raise ConnectionResetError("the connection ended during the TLS handshake")
-            side.connection_made(upgraded)
-            return side, True
         if answer == b"N" and self._mode == "prefer":
-            return side, False
-        side.abort()
-        raise ServerUnreachable(
-            f"the server at {self.name} does not support TLS, which sslmode={self._mode} asks for",
-            "switch TLS on in the server, or choose another sslmode for the proxy's setting 'server'",
-        )
+            return False
+        if answer != b"S":
+            raise ServerUnreachable(
+                f"the server at {self.name} does not support TLS, which sslmode={self._mode} asks for",
+                "switch TLS on in the server, or choose another sslmode for the proxy's setting 'server'",
+            )
+        if side.has_more:
+            # bytes from before the encryption must never be taken for bytes from within
+            raise ServerUnreachable(f"the server at {self.name} sent unencrypted data after its SSL response")
+        if side.transport is None:
+            raise ConnectionResetError
+        loop = asyncio.get_running_loop()
+        upgraded = await loop.start_tls(side.transport, side, context, server_hostname=name)
+        if upgraded is None:
+            raise ConnectionResetError("the connection ended during the TLS handshake")
+        side.connection_made(upgraded)
+        return True
 
 
 def keep_alive(sock: socket.socket) -> None:

@@ -178,6 +178,83 @@ def test_errors_of_a_changed_parse_point_into_the_client_s_text_until_it_is_pars
     assert told == frame(b"1", b"") + failure("42703", position=12)
 
 
+@given(st.integers(0, 40), st.sampled_from([b"A", b"N", b"S"]))
+def test_a_message_that_was_on_its_way_when_we_asked_passes_whole(cut: int, kind: bytes) -> None:
+    message = frame(kind, b"a name\0a value\0")
+    session = make_session()
+    session.client(OURS)
+    passed = session.server(message[:cut])
+    asked, _ = session.ask([Rows("SELECT 1")], "utf-8")
+    told = passed + session.server(message[cut:] + ROWS + READY_IDLE)
+    # a notice that has not begun to pass is about our question
+    assert told == (b"" if kind == b"N" and cut == 0 else message)
+    assert session.is_answered
+    assert asked.answers[0].rows() == []
+    assert session.traffic.quiet
+
+
+def test_rows_of_a_copy_pass_in_pieces_whatever_their_length() -> None:
+    session = make_session()
+    session.client(frames.query(b"COPY (SELECT PREDICT(m) FROM t) TO STDOUT"))
+    session.change(b"COPY (SELECT 1) TO STDOUT", lambda position: position - 1)
+    head = b"d" + frames.LENGTH.pack(0x3FFFFFFF)
+    assert session.server(frame(b"H", b"\0\0\0") + head + b"x" * 100) == (
+        frame(b"H", b"\0\0\0") + head + b"x" * 100
+    )
+    assert session.server(b"y" * 1000) == b"y" * 1000
+
+
+def test_a_long_answer_is_collected_without_copying_it_for_each_piece() -> None:
+    session = make_session()
+    session.client(OURS)
+    asked, _ = session.ask([Rows("SELECT 1")], "utf-8")
+    value = b'[{"a": "' + b"x" * 20_000_000 + b'"}]'
+    stream = CLOSED * 2 + data_row(value) + complete("SELECT 1") + CLOSED * 2 + READY_IDLE
+    for start in range(0, len(stream), 4096):
+        assert session.server(stream[start : start + 4096]) == b""
+    assert asked.answers[0].rows() == [["x" * 20_000_000]]
+
+
+def test_a_server_that_fails_for_a_reason_of_its_own_says_so() -> None:
+    session = make_session()
+    session.client(OURS)
+    session.refuse(failure("42704", "no such model"))
+    shutdown = failure("57P01", "terminating connection due to administrator command")
+    assert session.server(shutdown) == shutdown
+
+
+def test_a_query_that_is_refused_behind_an_open_batch_ends_it() -> None:
+    session = make_session()
+    begun = frames.parse(b"", b"SELECT 1") + frames.bind(b"", b"", (), binary=False)
+    session.client(begun + OURS)
+    session.server(frame(b"1", b"") + frame(b"2", b""))
+    session.ask([Rows("SELECT 1")], "utf-8")
+    session.server(CLOSED * 2 + failure("42P01"))
+    assert session.traffic.skipping
+    assert session.refuse(failure("42P01")) == (frames.SYNC, failure("42P01"))
+    assert session.server(READY_IDLE) == READY_IDLE
+    assert session.idle
+
+
+def test_a_question_that_cannot_be_said_leaves_the_session_as_it_was() -> None:
+    session = make_session()
+    session.client(OURS)
+    with pytest.raises(UnicodeEncodeError):
+        session.ask([Rows("SELECT 'ł'")], "latin-1")
+    assert session.is_answered
+
+
+def test_a_statement_during_a_copy_has_nothing_to_wait_for() -> None:
+    session = make_session()
+    session.client(frames.query(b"COPY t FROM STDIN"))
+    session.server(frame(b"G", b"\0\0\0"))
+    session.client(OURS)
+    assert session.is_settled
+    assert session.pass_on() == OURS
+    session.server(failure("08P01") + READY_IDLE)
+    assert session.idle
+
+
 STATEMENTS = st.sampled_from(
     [
         PLAIN,

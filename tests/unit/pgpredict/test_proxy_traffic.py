@@ -114,6 +114,71 @@ def test_a_copy_that_fails_while_the_client_still_sends() -> None:
     assert traffic.pending == 1
 
 
+def test_what_aborts_a_copy_gets_no_answer_of_its_own() -> None:
+    simple = Traffic()
+    client(simple, b"Q")
+    simple.received(frame(b"G", b"\0\0\0"))
+    assert simple.copying
+    client(simple, b"dQ")
+    simple.received(failure("08P01") + READY_IDLE)
+    assert quiet(simple)
+    extended = Traffic()
+    client(extended, b"PBES")
+    extended.received(frame(b"1", b"") + frame(b"2", b"") + frame(b"G", b"\0\0\0"))
+    client(extended, b"dP")
+    extended.received(failure("08P01"))
+    assert skipping(extended)
+    client(extended, b"S")
+    extended.received(READY_IDLE)
+    assert quiet(extended)
+    assert not extended.open
+
+
+def test_messages_sent_behind_a_copy_before_the_server_takes_it_keep_nobody_waiting() -> None:
+    traffic = Traffic()
+    client(traffic, b"PBESPBES")
+    # the first Sync is ignored, the second Parse makes the COPY fail
+    traffic.received(frame(b"1", b"") + frame(b"2", b"") + frame(b"G", b"\0\0\0"))
+    traffic.received(failure("08P01") + READY_IDLE)
+    assert quiet(traffic)
+    assert not traffic.open
+
+
+def test_a_copy_whose_rows_were_sent_before_the_server_asked_for_them() -> None:
+    for sent, answers in ((b"QddcQ", 2), (b"PBEddcS", 1), (b"Qdf", 1)):
+        traffic = Traffic()
+        client(traffic, sent)
+        traffic.received(frame(b"1", b"") + frame(b"2", b"") + frame(b"G", b"\0\0\0"))
+        assert not traffic.copying
+        for _ in range(answers):
+            assert not quiet(traffic)
+            traffic.received(complete("COPY 2") + READY_IDLE)
+        assert quiet(traffic)
+        client(traffic, b"Q")
+        traffic.received(frame(b"G", b"\0\0\0"))
+        assert traffic.copying
+
+
+def test_a_query_that_the_server_skips_is_not_waited_for() -> None:
+    traffic = Traffic()
+    client(traffic, b"P")
+    traffic.received(failure("42601"))
+    client(traffic, b"QFS")
+    traffic.received(READY_IDLE)
+    assert quiet(traffic)
+
+
+@given(st.integers(0, 30))
+def test_the_rest_of_a_message_that_has_come_in_part(cut: int) -> None:
+    message = parameter("search_path", "public")
+    traffic = Traffic()
+    traffic.received(message[:cut])
+    rest = message[cut:] + READY_IDLE
+    wanted = len(message) - cut if 0 < cut < len(message) else 0
+    assert traffic.under_way(rest) == wanted
+    assert traffic.under_way(rest[:2]) == min(wanted, 2)
+
+
 REPLIES = [
     parameter("client_encoding", "LATIN1"),
     frame(b"1", b""),

@@ -1,0 +1,118 @@
+"""Rewriting of many sessions' statements: what is kept, and what must never be waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from pgpredict.proxy import rewriting
+from pgpredict.proxy.errors import RewriteTooSlow, StatementRefused
+from pgpredict.proxy.questions import Answer, Question
+from pgpredict.proxy.rewriting import Rewriting
+from pgpredict.proxy.session import Statement
+from pgpredict.proxy.stats import Stats
+from tests.wire import data_row
+
+_BODY = 5
+
+
+class Session:
+    """A session whose database has no pgpredict; it answers after others had their turn."""
+
+    encoding = "utf-8"
+    may_fail = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        return [Answer(data_row(b'[{"installed": false}]')[_BODY:]) for _ in questions]
+
+
+def statement(sql: str) -> Statement:
+    return Statement(ord("Q"), b"", sql.encode(), b"", b"")
+
+
+def ours(number: int, padding: int = 0) -> Statement:
+    """One with a function of the user's called like ours, which the catalog is asked about."""
+    return statement(f"SELECT {number} FROM predict(m) -- {'x' * padding}")
+
+
+def threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("rewrite")}
+
+
+def test_a_thread_whose_session_has_gone_does_not_wait_for_answers() -> None:
+    before = threads()
+
+    async def ask_after_the_end() -> None:
+        made = Rewriting(Stats(), 4)
+        long = statement("SELECT PREDICT(m), " + ", ".join(f"a{i}" for i in range(20_000)))
+        for _ in range(4):
+            with pytest.raises(RewriteTooSlow):
+                await made.rewrite(long, Session(), 1e-6)
+        made.close()
+        deadline = asyncio.get_running_loop().time() + 60
+        while threads() - before:
+            assert asyncio.get_running_loop().time() < deadline, "threads wait for nobody"
+            await asyncio.sleep(0.05)
+
+    asyncio.run(ask_after_the_end())
+
+
+def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewriting, "ENTRIES", 8)
+    monkeypatch.setattr(rewriting, "LARGEST", 20_000)
+
+    async def many() -> None:
+        stats, session = Stats(), Session()
+        made = Rewriting(stats, 2)
+        for number in range(20):
+            await refused_or_not(made, ours(number), session)
+        assert len(made._kept) <= 8
+        for number in range(20):
+            await refused_or_not(made, ours(number, 5_000), session)
+        assert 0 < made._size <= 20_000
+        assert made._size == sum(kept.size for kepts in made._kept.values() for kept in kepts)
+        await refused_or_not(made, ours(19, 5_000), session)
+        assert stats.cache_hits == 1
+        made.close()
+
+    asyncio.run(many())
+
+
+def test_sessions_that_share_a_statement_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one has found to hold may be forgotten while it asks."""
+    monkeypatch.setattr(rewriting, "ENTRIES", 1)
+
+    async def together() -> None:
+        made = Rewriting(Stats(), 4)
+        for _ in range(20):
+            await asyncio.gather(*(refused_or_not(made, ours(number % 2), Session()) for number in range(6)))
+        made.close()
+
+    asyncio.run(together())
+
+
+def test_more_threads_are_had_when_more_connections_are_allowed() -> None:
+    async def grow() -> None:
+        made = Rewriting(Stats(), 1)
+        made.allow(3)
+        made.allow(2)
+        assert made._threads == 3
+        await refused_or_not(made, ours(1), Session())
+        made.close()
+
+    asyncio.run(grow())
+
+
+async def refused_or_not(made: Rewriting, asked: Statement, session: Session) -> None:
+    try:
+        await made.rewrite(asked, session, 30)
+    except StatementRefused as error:
+        raise AssertionError(error.message) from error
