@@ -18,5 +18,6 @@ pytest_plugins = [
     "tests.fix_runtime",
     "tests.fix_rewriter",
     "tests.fix_proxy",
+    "tests.fix_clients",
     "tests.fix_flights",
 ]
