@@ -43,8 +43,8 @@ async function main () {
   const two = Buffer.alloc(8)
   two.writeDoubleBE(2)
   if (await only(predict, [two]) !== seen.predict) throw new Error('binary parameter')
-  seen.null = await only(predict, [null])
-  seen.array = await only('SELECT array_agg(PREDICT(weight USING x AS a) ORDER BY n) FROM unnest($1::float8[]) WITH ORDINALITY AS t(x, n)', [[1, null, 3]])
+  seen.null = String(await only(predict, [null]))
+  seen.array = await only('SELECT array_agg(PREDICT(weight USING x AS a ON MISSING NULL) ORDER BY n) FROM unnest($1::float8[]) WITH ORDINALITY AS t(x, n)', [[1, null, 3]])
   seen.prepared = []
   for (let number = 0; number < 50; number++) {
     seen.prepared.push(await only({ name: 'predict', text: predict, values: [number] }))
