@@ -95,7 +95,7 @@ PREPARE p(float8) AS SELECT PREDICT(weight USING $1 AS a);
 EXECUTE p(1);
 EXECUTE p(NULL);
 \copy (SELECT PREDICT(weight) FROM t ORDER BY id LIMIT 2) TO STDOUT
-BEGIN \; SELECT PREDICT(weight) FROM t WHERE id = 1 \; COMMIT;
+BEGIN \; COMMIT \; SELECT PREDICT(weight) FROM t WHERE id = 1;
 SELECT id, PREDICT(weihgt) FROM t;
 \echo :SQLSTATE
 \set ON_ERROR_ROLLBACK on
@@ -127,11 +127,20 @@ NaN
 10
 20
 10
-15: ERROR:  no model is named "weihgt"
+16: ERROR:  model "weihgt" does not exist
 LINE 1: SELECT id, PREDICT(weihgt) FROM t;
                            ^
 HINT:  did you mean weight?
 42704
+20: ERROR:  model 'weight' has no feature 'nothing'
+LINE 1: SELECT PREDICT(weight USING nothing) FROM t;
+                                    ^
+HINT:  its features: a
+10
+26: ERROR:  division by zero
+27: ERROR:  current transaction is aborted, commands ignored until end of transaction block
+5
+Asynchronous notification "channel" with payload "hello" received from server.
 """
 
 
@@ -150,7 +159,7 @@ def test_psql_predicts(programs: Programs, place: Place, tmp_path: Path) -> None
     # both streams in one, in order
     command = f'exec "{programs.directory}/psql" -X -q -f "{file}" 2>&1'
     said = run(["sh", "-c", command], place.through, PSQLRC="/dev/null", **programs.variables).stdout
-    said = said.replace(f"psql:{file}:", "")
+    said = re.sub(r" process with PID \d+", "", said.replace(f"psql:{file}:", ""))
     assert said == TOLD
 
 
