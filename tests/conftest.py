@@ -19,5 +19,6 @@ pytest_plugins = [
     "tests.fix_rewriter",
     "tests.fix_proxy",
     "tests.fix_spare",
+    "tests.fix_clients",
     "tests.fix_flights",
 ]

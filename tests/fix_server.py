@@ -146,11 +146,18 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "one_server: the server's version does not matter, the newest will do")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run every test that uses a server on each of them."""
+    """Run every test that uses a server on each of them, or on one."""
     for fixture in ("server", "install"):
         if fixture in metafunc.fixturenames:
             names = server_names() if fixture == "server" else installed_names()
+            if metafunc.definition.get_closest_marker("one_server") is not None:
+                names = names[-1:]
             metafunc.parametrize(fixture, names or ["none"], indirect=True, scope="session")
 
 

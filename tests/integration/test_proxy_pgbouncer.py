@@ -1,0 +1,187 @@
+"""PgBouncer in front of the proxy and behind it, in session and transaction mode."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgpredict.server.account import server_account
+from tests.fix_clients import INSTALLED, PASSWORD, Address, Place, found
+from tests.fix_proxy import free_port, running_proxy
+
+pytestmark = pytest.mark.one_server
+
+PREDICT = "SELECT PREDICT(weight USING %s::float8 AS a)"
+MODES = ("session", "transaction")
+
+
+def program() -> tuple[str, dict[str, str]]:
+    """PgBouncer's path, and the environment that it needs."""
+    unpacked = INSTALLED / "debian"
+    path = unpacked / "usr/sbin/pgbouncer"
+    if not path.exists():
+        return found("pgbouncer"), dict(os.environ)
+    libraries = ":".join(map(str, unpacked.glob("usr/lib/*-linux-gnu*")))
+    return str(path), {**os.environ, "LD_LIBRARY_PATH": libraries}
+
+
+@contextlib.contextmanager
+def running_pgbouncer(to: Address, mode: str, **settings: Any) -> Iterator[int]:
+    """Run a PgBouncer in front of an address, with two connections to it; yields its port."""
+    command, environment = program()
+    port = free_port()
+    given = {
+        "listen_addr": "127.0.0.1",
+        "listen_port": port,
+        "unix_socket_dir": "",
+        "auth_type": "scram-sha-256",
+        "pool_mode": mode,
+        "default_pool_size": 2,
+        "ignore_startup_parameters": "extra_float_digits",
+        **settings,
+    }
+    with tempfile.TemporaryDirectory(prefix="pgp-bouncer-") as name:
+        directory = Path(name)
+        users, ini, log = (directory / part for part in ("users.txt", "pgbouncer.ini", "log"))
+        users.write_text(f'"{to.user}" "{PASSWORD}"\n')
+        given |= {"auth_file": users, "logfile": log}
+        ini.write_text(
+            f"[databases]\n* = host={to.host} port={to.port}\n[pgbouncer]\n"
+            + "".join(f"{key} = {value}\n" for key, value in given.items())
+        )
+        # it refuses to run as root
+        account = server_account()
+        for path in (directory, users, ini):
+            os.chown(path, account.uid, account.gid)
+        as_account = {"user": account.uid, "group": account.gid} if os.geteuid() == 0 else {}
+        process = subprocess.Popen(
+            [command, "-q", str(ini)], env=environment, extra_groups=[] if as_account else None, **as_account
+        )
+        try:
+            deadline = time.monotonic() + 20
+            while not can_connect(replace(to, port=port)):
+                assert process.poll() is None, log.read_text() if log.exists() else "no log"
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def can_connect(address: Address) -> bool:
+    try:
+        address.connect().close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture(params=[f"{where} {mode}" for mode in MODES for where in ("in front", "behind")])
+def chain(request: pytest.FixtureRequest, place: Place) -> Iterator[tuple[Address, str]]:
+    """The address of client -> PgBouncer -> proxy -> server, or of client -> proxy -> PgBouncer -> server."""
+    where, mode = request.param.rsplit(" ", 1)
+    if where == "in front":
+        with running_pgbouncer(place.through, mode) as port:
+            yield replace(place.direct, port=port), mode
+        return
+    with running_pgbouncer(place.direct, mode) as port, running_proxy(f"host=127.0.0.1 port={port}") as proxy:
+        yield replace(place.direct, port=proxy.port), mode
+        assert "event=defect" not in proxy.logged(), proxy.logged()
+
+
+def work(address: Address, mode: str, number: int) -> None:
+    """What one client does, beside others, without prepared statements of its own."""
+    with address.connect(prepare_threshold=None) as connection:
+        for value in range(5):
+            expected = (10.0 * (number + value),)
+            assert connection.execute(PREDICT, (float(number + value),)).fetchone() == expected
+            simple = connection.pgconn.exec_(PREDICT.replace("%s", str(number + value)).encode())
+            assert float(simple.get_value(0, 0) or b"") == expected[0]
+            with connection.transaction():
+                connection.execute("INSERT INTO done VALUES (%s, %s)", (number, value))
+                query = "UPDATE done SET v = PREDICT(weight USING v AS a) WHERE n = %s AND v = %s RETURNING v"
+                assert connection.execute(query, (number, value)).fetchone() == (10.0 * value,)
+                connection.execute("DELETE FROM done WHERE n = %s", (number,))
+            with pytest.raises(psycopg.errors.UndefinedObject):
+                connection.execute("SELECT PREDICT(weihgt USING 1.0 AS a)")
+            with pytest.raises(psycopg.Error), connection.transaction():
+                connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
+                connection.execute("SELECT PREDICT(weight USING nothing)")
+        with connection.pipeline():
+            cursors = [connection.execute(PREDICT, (float(value),)) for value in range(10)]
+            assert [cursor.fetchone() for cursor in cursors] == [(10.0 * value,) for value in range(10)]
+
+
+def test_more_clients_than_connections(chain: tuple[Address, str], place: Place) -> None:
+    address, mode = chain
+    with place.direct.connect() as connection:
+        connection.execute("CREATE TABLE done (n int, v float8)")
+    # each waits for the other's end in session mode
+    with ThreadPoolExecutor(8) as clients:
+        for outcome in [clients.submit(work, address, mode, number) for number in range(8)]:
+            outcome.result(60)
+    with place.direct.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM done").fetchone() == (0,)
+        # nothing of ours stays behind in the connections that PgBouncer keeps
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+        assert connection.execute(count).fetchone() == (1,)
+    with address.connect(prepare_threshold=None) as one, address.connect(prepare_threshold=None) as other:
+        for connection in (one, other):
+            statements = "SELECT name FROM pg_prepared_statements WHERE name LIKE '%predict%'"
+            assert connection.execute(statements).fetchall() == []
+
+
+def test_sessions_keep_what_the_mode_lets_them_keep(chain: tuple[Address, str], place: Place) -> None:
+    address, mode = chain
+    if mode == "transaction":
+        # prepared within one transaction and executed there is all that PgBouncer before 1.21 allows
+        with address.connect() as connection, connection.transaction():
+            assert connection.execute(PREDICT, (1.0,), prepare=True).fetchone() == (10.0,)
+            assert connection.execute(PREDICT, (2.0,), prepare=True).fetchone() == (20.0,)
+            connection.execute("DEALLOCATE ALL")
+            connection.execute("CREATE TEMPORARY TABLE mine ON COMMIT DROP AS SELECT 3.0::float8 AS a")
+            assert connection.execute("SELECT PREDICT(weight) FROM mine").fetchone() == (30.0,)
+            connection.execute("CREATE SCHEMA s; SET LOCAL search_path = s, public")
+            connection.execute("CREATE TABLE mine AS SELECT 4.0::float8 AS a")
+            assert connection.execute("SELECT PREDICT(weight) FROM s.mine").fetchone() == (40.0,)
+        return
+    with address.connect() as connection:
+        for number in range(20):
+            assert connection.execute(PREDICT, (float(number),), prepare=True).fetchone() == (10.0 * number,)
+        connection.execute("CREATE TEMPORARY TABLE mine AS SELECT 3.0::float8 AS a")
+        assert connection.execute("SELECT PREDICT(weight) FROM mine").fetchone() == (30.0,)
+        connection.execute("LISTEN channel; NOTIFY channel, 'hello'")
+        assert [note.payload for note in connection.notifies(timeout=5, stop_after=1)] == ["hello"]
+    with address.connect() as connection:  # PgBouncer has cleaned up behind the first
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT PREDICT(weight) FROM mine")
+        assert connection.execute(PREDICT, (1.0,), prepare=True).fetchone() == (10.0,)
+
+
+def test_cancels_reach_the_right_backend(chain: tuple[Address, str]) -> None:
+    address, _ = chain
+    with address.connect() as victim, address.connect() as bystander:
+        threading.Timer(0.3, victim.cancel_safe).start()
+        outcome: list[Any] = []
+        other = threading.Thread(
+            target=lambda: outcome.append(bystander.execute("SELECT pg_sleep(1), 'PREDICT'").fetchone())
+        )
+        other.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            victim.execute("SELECT pg_sleep(30), 'PREDICT'")
+        other.join()
+        assert outcome == [("", "PREDICT")]
+        assert victim.execute(PREDICT, (2.0,)).fetchone() == (20.0,)
