@@ -99,7 +99,11 @@ def place(database: Database, tcp_proxy: RunningProxy) -> Place:
     with database.connect() as connection:
         version = storing.register(connection, "weight", graphs.regression(["a"]), graphs.linear((10.0,)), {})
         storing.deploy(connection, "weight", version)
-        for grant in ("SELECT ON models.weight", "ALL ON SCHEMA public", f"CREATE ON DATABASE {database.name}"):
+        for grant in (
+            "SELECT ON models.weight",
+            "ALL ON SCHEMA public",
+            f"CREATE ON DATABASE {database.name}",
+        ):
             connection.execute(f"GRANT {grant} TO {role}")
     direct = Address("127.0.0.1", database.server.cluster.port, role, PASSWORD, database.name)
     return Place(database, direct, replace(direct, port=tcp_proxy.port))

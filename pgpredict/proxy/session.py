@@ -63,6 +63,10 @@ class Statement:
         return frames.replaced(self.kind, self.name, sql, self.types)
 
 
+def _same(position: int) -> int:
+    return position
+
+
 class Session:
     """See the module.
 
@@ -73,6 +77,7 @@ class Session:
     """
 
     __slots__ = (
+        "_advice",
         "_asking",
         "_awaited",
         "_held",
@@ -84,6 +89,7 @@ class Session:
         "_origin_ends",
         "_partial",
         "_refusal",
+        "_skims",
         "statement",
         "traffic",
     )
@@ -107,6 +113,9 @@ class Session:
         #: set while errors of a changed statement may come, and the message that ends that
         self._origin: Origin | None = None
         self._origin_ends = _READY
+        #: whether what passes is a statement too long to be looked at, and what its errors are told beside
+        self._skims = False
+        self._advice = ""
 
     @property
     def held(self) -> int:
@@ -157,20 +166,26 @@ class Session:
     def _pass(self, data: bytes) -> bytes:
         size = len(data)
         start = self._left
+        if self._skims:
+            self._skim(data[:start])
         if start > size:
             self._left = start - size
             return data
         self._left = 0
+        self._skims = False
         while size - start >= frames.HEAD:
             kind = data[start]
             length = _length(data, start + 1)[0]
             if not 4 <= length <= LARGEST_MESSAGE:
                 raise Malformed(f"invalid message length {length}")
             end = start + 1 + length
-            if (kind in (_QUERY, _PARSE)) and length <= self._longest:
-                if end > size:
+            if kind in (_QUERY, _PARSE):
+                if length > self._longest:
+                    self._skims = True
+                    self._skim(data[start:end])
+                elif end > size:
                     break
-                if self._mentions(data[start + frames.HEAD : end]) and self._take(data, start, end):
+                elif self._mentions(data[start + frames.HEAD : end]) and self._take(data, start, end):
                     self._held += data[end:]
                     return data[:start]
             self.traffic.sent(kind)
@@ -180,6 +195,14 @@ class Session:
             return data[:start]
         self._left = start - size
         return data
+
+    def _skim(self, data: bytes) -> None:
+        """Look for our words in a statement that passes because it is long; its errors will say so."""
+        if not self._advice and self._mentions(data):
+            self._advice = (
+                f"statements of more than {self._longest} bytes pass the proxy without being rewritten"
+            )
+            self._origin, self._origin_ends = _same, _READY
 
     def _take(self, data: bytes, start: int, end: int) -> bool:
         parts = frames.statement(data[start], data[start + frames.HEAD : end])
@@ -260,7 +283,7 @@ class Session:
             return refusal if code == _SYNTAX_ERROR else None
         told = self._in_the_clients_text(kind, message) if kind in (_ERROR, _NOTICE) else None
         if kind == self._origin_ends or (kind == _ERROR and self._origin_ends == _PARSED):
-            self._origin = None
+            self._origin, self._advice = None, ""
         return told
 
     def _answered(self, asked: Asked) -> None:
@@ -277,10 +300,15 @@ class Session:
 
     def _in_the_clients_text(self, kind: int, message: bytes) -> bytes | None:
         body = message[frames.HEAD :]
-        position = frames.error_fields(body, "latin-1").get(frames.POSITION)
-        if position is None or self._origin is None:
+        fields = frames.error_fields(body, "latin-1")
+        position = fields.get(frames.POSITION)
+        if self._advice and kind == _ERROR and "H" not in fields:
+            body = body[:-1] + frames.cstring(b"H" + self._advice.encode()) + b"\x00"
+        elif position is None or self._origin is None:
             return None
-        return frames.frame(bytes([kind]), frames.with_position(body, self._origin(int(position))))
+        if position is not None and self._origin is not None:
+            body = frames.with_position(body, self._origin(int(position)))
+        return frames.frame(bytes([kind]), body)
 
     # What is done with a statement -------------------------------------------------------------------
 

@@ -71,7 +71,9 @@ def test_what_tools_ask_at_connect(java: list[str], place: Place) -> None:
 @pytest.mark.one_server
 def test_a_statement_of_ours_is_described(java: list[str], place: Place) -> None:
     with place.direct.connect() as connection:
-        connection.execute("CREATE TABLE t (id int NOT NULL, a float8, name varchar(20), price numeric(7, 2))")
+        connection.execute(
+            "CREATE TABLE t (id int NOT NULL, a float8, name varchar(20), price numeric(7, 2))"
+        )
     names = "id, {} AS p, name, price FROM t{} WHERE {} > ? AND name = ? AND price = ?"
     ours = "SELECT " + names.format("PREDICT(weight)", "", "PREDICT(weight)")
     plain = "SELECT " + names.format("m.p", ", LATERAL (SELECT a AS p) AS m", "m.p")

@@ -222,7 +222,9 @@ def test_pgbench_s_own_scripts(programs: Programs, place: Place) -> None:
     programs.output("pgbench", place.through, "-i", "-q", "-I", "dtGvp")  # rows made by the server
     programs.output("pgbench", place.through, "-i", "-q", "-I", "dtgp")  # and by COPY
     for builtin in ("select-only", "tpcb-like"):
-        said = programs.output("pgbench", place.through, "-b", builtin, "-M", "prepared", "-c", "2", "-t", "50")
+        said = programs.output(
+            "pgbench", place.through, "-b", builtin, "-M", "prepared", "-c", "2", "-t", "50"
+        )
         assert "actually processed: 100/100" in said
 
 

@@ -97,6 +97,11 @@ def test_a_statement_beyond_the_limit_passes_without_being_collected() -> None:
     assert passed == message[:40]
     assert session.client(message[40:]) == message[40:]
     assert session.client(PLAIN) is PLAIN
+    told = session.server(failure("42601", position=9) + READY_IDLE + failure("42601"))
+    fields = frames.error_fields(next(frames.messages(told))[1])
+    assert fields["P"] == "9"
+    assert fields["H"] == "statements of more than 100 bytes pass the proxy without being rewritten"
+    assert told.endswith(READY_IDLE + failure("42601"))
 
 
 def test_answers_to_questions_stay_here_and_what_the_server_says_unasked_passes() -> None:
