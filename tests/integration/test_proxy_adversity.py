@@ -412,6 +412,20 @@ def test_clients_that_take_their_time(spare: Cluster, certificates: Certificates
             eventually(lambda: process.num_fds() <= before, seconds=20)
 
 
+@pytest.mark.parametrize("version", [0x30000, 0x30002, 0x3270F])
+def test_newer_protocols_are_the_server_s_matter(spare: Cluster, shared: RunningProxy, version: int) -> None:
+    """It says what it does not know, 3.9999 and options among it, in the same words."""
+    asked = startup(**{"_pq_.unheard_of": "1"} if version > 0x30000 else {})
+    asked = asked[:4] + struct.pack("!I", version) + asked[8:]
+    answers = []
+    for port in (spare.port, shared.port):
+        with raw(port, asked, frames.query(b"SELECT 1"), frames.TERMINATE) as sock:
+            messages = all_of(sock)
+        answers.append([(kind, body) for kind, body in messages if kind != ord("K")])
+    assert answers[0] == answers[1]
+    assert [kind for kind, _ in answers[1]].count(ord("v")) == (version > 0x30000)
+
+
 def test_a_storm_of_connections(spare: Cluster) -> None:
     limit, storm = 10, 200
     with running_proxy(spare.tcp_dsn(), "--connections", str(limit)) as proxy:
