@@ -7,6 +7,7 @@ right answers are known: the model ``soak_fixed`` multiplies by ten.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import socket
@@ -26,6 +27,8 @@ from onnx_models import storing
 from .soak_model import SIGNATURE, linear
 
 APPLICATION = "pgpredict soak"
+# it warns of pipelines that end with their errors, which is what they are for here
+logging.getLogger("psycopg").setLevel(logging.ERROR)
 _RESET = struct.pack("ii", 1, 0)
 
 
