@@ -15,6 +15,7 @@ from pgpredict.server import Cluster, ServerInstall
 from pgpredict.server.account import acting_as
 from pgpredict.server.database import make_database
 from pgpredict.server.home import write_atomically
+from pgpredict.server.runtime import start_runtime, stop_runtime
 from tests.fix_server import temporary_home
 
 DATABASE = "spare"
@@ -89,7 +90,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def spare(install: ServerInstall, certificates: Certificates) -> Iterator[Cluster]:
-    """A server with TLS and a database ``spare`` with our extension, but no runtime."""
+    """A server with TLS and a database ``spare`` with our extension."""
     with temporary_home() as home:
         cluster = Cluster(home, install, durable=False)
         cluster.prepare()
@@ -106,8 +107,10 @@ def spare(install: ServerInstall, certificates: Certificates) -> Iterator[Cluste
             make_database(cluster, DATABASE)
             with cluster.connect(DATABASE, autocommit=True) as connection:
                 _make_roles(connection)
+            start_runtime(cluster)
             yield cluster
         finally:
+            stop_runtime(cluster)
             cluster.stop()
 
 

@@ -13,6 +13,8 @@ from .errors import Malformed
 LARGEST_AT_LOGIN = 0x10000
 #: the other side does not take what is written to it
 _FULL = "full"
+#: a client sends its statements before it is let in
+_AHEAD = "ahead"
 
 
 class Relay(Protocol):
@@ -103,6 +105,7 @@ class Side(asyncio.Protocol):
             await self._waiting
         data = bytes(self._buffer[:count])
         del self._buffer[:count]
+        self.resume(_AHEAD)
         return data
 
     async def read_frame(self) -> tuple[int, bytes]:
@@ -125,12 +128,13 @@ class Side(asyncio.Protocol):
     def take_buffered(self) -> bytes:
         """Return what has come and was not read."""
         data, self._buffer = bytes(self._buffer), bytearray()
+        self.resume(_AHEAD)
         return data
 
     def _keep(self, data: bytes) -> None:
         self._buffer += data
-        if len(self._buffer) > 2 * LARGEST_AT_LOGIN and self.transport is not None:
-            self.transport.abort()  # whoever sends so much before it is asked is not a client
+        if len(self._buffer) > 2 * LARGEST_AT_LOGIN:
+            self.pause(_AHEAD)
         self._wake()
 
     def _wake(self) -> None:

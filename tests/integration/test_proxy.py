@@ -206,6 +206,20 @@ def test_encodings_of_the_client(connection: psycopg.Connection[Any], encoding: 
     assert connection.execute(PREDICT).fetchone() is not None
 
 
+def test_names_that_the_client_s_encoding_does_not_have(connection: psycopg.Connection[Any]) -> None:
+    connection.execute('CREATE TABLE t AS SELECT 3::float8 AS a, 1 AS "ł"')
+    connection.execute("SET client_encoding = 'LATIN1'")
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UntranslatableCharacter):
+            connection.execute("SELECT PREDICT(weight), * FROM t")
+        assert connection.execute(PREDICT).fetchone() == (20.0,)
+    connection.execute("BEGIN")
+    with pytest.raises(psycopg.errors.UntranslatableCharacter):
+        connection.execute("SELECT PREDICT(weight), * FROM t")
+    assert connection.info.transaction_status == pq.TransactionStatus.INERROR
+    connection.execute("ROLLBACK")
+
+
 def test_a_cancel_reaches_the_statement(connection: psycopg.Connection[Any]) -> None:
     timer = threading.Timer(0.3, connection.cancel_safe)
     timer.start()

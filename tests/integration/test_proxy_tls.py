@@ -248,6 +248,17 @@ def test_the_proxy_chooses(spare: Cluster, certificates: Certificates, sslmode: 
                     connect(proxy, user)
 
 
+def test_direct_tls_with_the_server(
+    spare: Cluster, certificates: Certificates, plain_server: RunningProxy
+) -> None:
+    """A proxy is a server that offers it, whatever the age of the PostgreSQL behind it."""
+    front = {"sslmode": "verify-full", "sslrootcert": str(certificates.authority), "sslnegotiation": "direct"}
+    server = make_conninfo(host="localhost", hostaddr="127.0.0.1", port=plain_server.port, **front)
+    with running_proxy(spare.tcp_dsn(), "--server", server) as proxy, connect(proxy) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("scram",)
+        assert "tls=on" in plain_server.logged()
+
+
 def test_the_proxy_checks_who_the_server_is(
     spare: Cluster, certificates: Certificates, tmp_path: Path
 ) -> None:
