@@ -1,7 +1,8 @@
-"""PgBouncer in front of the proxy and behind it, in session and transaction mode."""
+"""PgBouncer in front of the proxy and behind it, in session and transaction mode, set up as docs/ says."""
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import os
 import re
@@ -21,6 +22,7 @@ import pytest
 from pgpredict.server.account import server_account
 from tests.fix_clients import INSTALLED, PASSWORD, Address, Place, found
 from tests.fix_proxy import free_port, running_proxy
+from tests.pages import ROOT
 
 pytestmark = pytest.mark.one_server
 
@@ -38,6 +40,14 @@ def program() -> tuple[str, dict[str, str]]:
     return str(path), {**os.environ, "LD_LIBRARY_PATH": libraries}
 
 
+def documented() -> dict[str, Any]:
+    """PgBouncer's settings as the documentation recommends them."""
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "docs/pgbouncer.md").read_text(), re.DOTALL)
+    parser = configparser.ConfigParser()
+    parser.read_string(blocks[0])
+    return dict(parser["pgbouncer"])
+
+
 def keeps_prepared_statements() -> bool:
     """Whether it carries prepared statements from connection to connection in transaction mode, as 1.21 does."""
     command, environment = program()
@@ -48,21 +58,18 @@ def keeps_prepared_statements() -> bool:
 
 
 @contextlib.contextmanager
-def running_pgbouncer(to: Address, mode: str, **settings: Any) -> Iterator[int]:
+def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
     """Run a PgBouncer in front of an address, with two connections to it; yields its port."""
     command, environment = program()
     port = free_port()
-    given = {
-        "listen_addr": "127.0.0.1",
+    given = documented() | {
         "listen_port": port,
         "unix_socket_dir": "",
-        "auth_type": "scram-sha-256",
         "pool_mode": mode,
         "default_pool_size": 2,
-        "ignore_startup_parameters": "extra_float_digits",
+        # a test that waits for a connection has failed
         "query_wait_timeout": 20,
         **({"max_prepared_statements": 100} if keeps_prepared_statements() else {}),
-        **settings,
     }
     with tempfile.TemporaryDirectory(prefix="pgp-bouncer-") as name:
         directory = Path(name)
