@@ -1,9 +1,11 @@
-"""PgBouncer in front of the proxy and behind it, in session and transaction mode."""
+"""PgBouncer in front of the proxy and behind it, in session and transaction mode, set up as docs/ says."""
 
 from __future__ import annotations
 
+import configparser
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -20,6 +22,7 @@ import pytest
 from pgpredict.server.account import server_account
 from tests.fix_clients import INSTALLED, PASSWORD, Address, Place, found
 from tests.fix_proxy import free_port, running_proxy
+from tests.pages import ROOT
 
 pytestmark = pytest.mark.one_server
 
@@ -37,20 +40,36 @@ def program() -> tuple[str, dict[str, str]]:
     return str(path), {**os.environ, "LD_LIBRARY_PATH": libraries}
 
 
+def documented() -> dict[str, Any]:
+    """PgBouncer's settings as the documentation recommends them."""
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "docs/pgbouncer.md").read_text(), re.DOTALL)
+    parser = configparser.ConfigParser()
+    parser.read_string(blocks[0])
+    return dict(parser["pgbouncer"])
+
+
+def keeps_prepared_statements() -> bool:
+    """Whether it carries prepared statements from connection to connection in transaction mode, as 1.21 does."""
+    command, environment = program()
+    said = subprocess.run([command, "--version"], env=environment, capture_output=True, text=True, check=True)
+    version = re.search(r"PgBouncer (\d+)\.(\d+)", said.stdout)
+    assert version is not None, said.stdout
+    return (int(version[1]), int(version[2])) >= (1, 21)
+
+
 @contextlib.contextmanager
-def running_pgbouncer(to: Address, mode: str, **settings: Any) -> Iterator[int]:
+def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
     """Run a PgBouncer in front of an address, with two connections to it; yields its port."""
     command, environment = program()
     port = free_port()
-    given = {
-        "listen_addr": "127.0.0.1",
+    given = documented() | {
         "listen_port": port,
         "unix_socket_dir": "",
-        "auth_type": "scram-sha-256",
         "pool_mode": mode,
         "default_pool_size": 2,
-        "ignore_startup_parameters": "extra_float_digits",
-        **settings,
+        # a test that waits for a connection has failed
+        "query_wait_timeout": 20,
+        **({"max_prepared_statements": 100} if keeps_prepared_statements() else {}),
     }
     with tempfile.TemporaryDirectory(prefix="pgp-bouncer-") as name:
         directory = Path(name)
@@ -169,6 +188,23 @@ def test_sessions_keep_what_the_mode_lets_them_keep(chain: tuple[Address, str], 
         with pytest.raises(psycopg.errors.UndefinedTable):
             connection.execute("SELECT PREDICT(weight) FROM mine")
         assert connection.execute(PREDICT, (1.0,), prepare=True).fetchone() == (10.0,)
+
+
+def test_prepared_in_transaction_mode(chain: tuple[Address, str]) -> None:
+    address, mode = chain
+    if mode == "transaction" and not keeps_prepared_statements():
+        pytest.skip("PgBouncer before 1.21 knows no prepared statements in transaction mode")
+
+    def many(number: int) -> None:
+        with address.connect() as connection:
+            for value in range(20):
+                expected = (10.0 * (number + value),)
+                row = connection.execute(PREDICT, (float(number + value),), prepare=True).fetchone()
+                assert row == expected
+
+    with ThreadPoolExecutor(6) as clients:
+        for outcome in [clients.submit(many, number) for number in range(6)]:
+            outcome.result(60)
 
 
 def test_cancels_reach_the_right_backend(chain: tuple[Address, str]) -> None:
