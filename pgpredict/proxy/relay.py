@@ -210,11 +210,14 @@ class Relay:
                 self.server.write(session.change(changed.sql, changed.origin))
         seconds = time.perf_counter() - started
         self._stats.rewriting.record(seconds)
-        logger.debug("event=rewrite connection=%d ms=%.2f", self.number, seconds * 1000)
+        logger.debug(
+            "event=rewrite connection=%d class=%s ms=%.2f", self.number, statement.word, seconds * 1000
+        )
 
     def _refuse(self, sqlstate: str, error: bytes) -> None:
         count(self._stats.errors, sqlstate)
-        logger.info("event=refuse_statement connection=%d sqlstate=%s", self.number, sqlstate)
+        word = "" if self.session.statement is None else self.session.statement.word
+        logger.info("event=refuse_statement connection=%d class=%s sqlstate=%s", self.number, word, sqlstate)
         to_server, to_client = self.session.refuse(error)
         self.server.write(to_server)
         self.client.write(to_client)
