@@ -40,14 +40,22 @@ def run(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 def compare(seen: dict[str, Any]) -> None:
-    seen = {**seen, "plain": [list(row) for row in seen["plain"]], "null": str(seen["null"]).replace("nan", "NaN")}
+    seen = {
+        **seen,
+        "plain": [list(row) for row in seen["plain"]],
+        "null": str(seen["null"]).replace("nan", "NaN"),
+    }
     assert seen == EXPECTED
 
 
 async def with_asyncpg(place: Place) -> None:
     address = place.through
     connection = await asyncpg.connect(
-        host=address.host, port=address.port, user=address.user, password=address.password, database=address.dbname
+        host=address.host,
+        port=address.port,
+        user=address.user,
+        password=address.password,
+        database=address.dbname,
     )
     seen: dict[str, Any] = {}
     await connection.execute(TABLE)
@@ -89,14 +97,18 @@ async def with_asyncpg(place: Place) -> None:
     await connection.execute("RESET statement_timeout")
     seen["after"] = await connection.fetchval(predict, 2.0)
     heard: asyncio.Queue[list[str]] = asyncio.Queue()
-    await connection.add_listener("channel", lambda _, __, channel, payload: heard.put_nowait([channel, payload]))
+    await connection.add_listener(
+        "channel", lambda _, __, channel, payload: heard.put_nowait([channel, payload])
+    )
     await connection.execute("NOTIFY channel, 'hello'")
     seen["notified"] = await asyncio.wait_for(heard.get(), 10)
     await connection.remove_listener("channel", lambda *_: None)
     compare(seen)
     await connection.copy_records_to_table("plain", records=[(i, None, float(i)) for i in range(100, 1100)])
     out = io.BytesIO()
-    await connection.copy_from_query("SELECT PREDICT(weight) FROM (SELECT value AS a FROM plain WHERE id = 100) s", output=out)
+    await connection.copy_from_query(
+        "SELECT PREDICT(weight) FROM (SELECT value AS a FROM plain WHERE id = 100) s", output=out
+    )
     assert out.getvalue() == b"1000\n"
     await connection.reset()
     await connection.close()
@@ -159,7 +171,9 @@ def test_psycopg2(place: Place) -> None:
     compare(seen)
     cursor.copy_expert("COPY plain FROM STDIN WITH (FORMAT csv)", io.StringIO("7,seven,7\n"))
     out = io.StringIO()
-    cursor.copy_expert("COPY (SELECT PREDICT(weight USING value AS a) FROM plain WHERE id = 7) TO STDOUT", out)
+    cursor.copy_expert(
+        "COPY (SELECT PREDICT(weight USING value AS a) FROM plain WHERE id = 7) TO STDOUT", out
+    )
     assert out.getvalue() == "70\n"
     connection.close()
 

@@ -49,7 +49,7 @@ def documented() -> dict[str, Any]:
 
 
 def keeps_prepared_statements() -> bool:
-    """Whether it carries prepared statements from connection to connection in transaction mode, as 1.21 does."""
+    """Whether it carries prepared statements from connection to connection, as 1.21 does."""
     command, environment = program()
     said = subprocess.run([command, "--version"], env=environment, capture_output=True, text=True, check=True)
     version = re.search(r"PgBouncer (\d+)\.(\d+)", said.stdout)
@@ -84,9 +84,13 @@ def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
         account = server_account()
         for path in (directory, users, ini):
             os.chown(path, account.uid, account.gid)
-        as_account = {"user": account.uid, "group": account.gid} if os.geteuid() == 0 else {}
+        root = os.geteuid() == 0
         process = subprocess.Popen(
-            [command, "-q", str(ini)], env=environment, extra_groups=[] if as_account else None, **as_account
+            [command, "-q", str(ini)],
+            env=environment,
+            user=account.uid if root else None,
+            group=account.gid if root else None,
+            extra_groups=[] if root else None,
         )
         try:
             deadline = time.monotonic() + 20
@@ -121,7 +125,14 @@ def chain(request: pytest.FixtureRequest, place: Place) -> Iterator[tuple[Addres
         assert "event=defect" not in proxy.logged(), proxy.logged()
 
 
-def work(address: Address, mode: str, number: int) -> None:
+def half_done(connection: psycopg.Connection[Any], number: int) -> None:
+    """A transaction that fails at a form."""
+    with connection.transaction():
+        connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
+        connection.execute("SELECT PREDICT(weight USING nothing)")
+
+
+def work(address: Address, number: int) -> None:
     """What one client does, beside others, without prepared statements of its own."""
     with address.connect(prepare_threshold=None) as connection:
         for value in range(5):
@@ -136,21 +147,20 @@ def work(address: Address, mode: str, number: int) -> None:
                 connection.execute("DELETE FROM done WHERE n = %s", (number,))
             with pytest.raises(psycopg.errors.UndefinedObject):
                 connection.execute("SELECT PREDICT(weihgt USING 1.0 AS a)")
-            with pytest.raises(psycopg.Error), connection.transaction():
-                connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
-                connection.execute("SELECT PREDICT(weight USING nothing)")
+            with pytest.raises(psycopg.Error):
+                half_done(connection, number)
         with connection.pipeline():
             cursors = [connection.execute(PREDICT, (float(value),)) for value in range(10)]
             assert [cursor.fetchone() for cursor in cursors] == [(10.0 * value,) for value in range(10)]
 
 
 def test_more_clients_than_connections(chain: tuple[Address, str], place: Place) -> None:
-    address, mode = chain
+    address, _ = chain
     with place.direct.connect() as connection:
         connection.execute("CREATE TABLE done (n int, v float8)")
     # each waits for the other's end in session mode
     with ThreadPoolExecutor(8) as clients:
-        for outcome in [clients.submit(work, address, mode, number) for number in range(8)]:
+        for outcome in [clients.submit(work, address, number) for number in range(8)]:
             outcome.result(60)
     with place.direct.connect() as connection:
         assert connection.execute("SELECT count(*) FROM done").fetchone() == (0,)
