@@ -21,7 +21,7 @@ import pytest
 
 from pgpredict.server.account import server_account
 from tests.fix_clients import INSTALLED, PASSWORD, Address, Place, found
-from tests.fix_proxy import free_port, running_proxy
+from tests.fix_proxy import RunningProxy, free_port, running_proxy
 from tests.pages import ROOT
 
 pytestmark = pytest.mark.one_server
@@ -58,10 +58,9 @@ def keeps_prepared_statements() -> bool:
 
 
 @contextlib.contextmanager
-def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
-    """Run a PgBouncer in front of an address, with two connections to it; yields its port."""
+def running_pgbouncer(to: Address, mode: str, port: int) -> Iterator[None]:
+    """Run a PgBouncer in front of an address, with two connections to it."""
     command, environment = program()
-    port = free_port()
     given = documented() | {
         "listen_port": port,
         "unix_socket_dir": "",
@@ -98,7 +97,7 @@ def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
                 assert process.poll() is None, log.read_text() if log.exists() else "no log"
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
-            yield port
+            yield
         finally:
             process.terminate()
             process.wait(10)
@@ -112,17 +111,29 @@ def can_connect(address: Address) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def behind_proxy() -> Iterator[tuple[RunningProxy, int]]:
+    """A proxy, and the port at which it looks for PgBouncer."""
+    port = free_port()
+    with running_proxy(f"host=127.0.0.1 port={port}") as proxy:
+        yield proxy, port
+
+
 @pytest.fixture(params=[f"{where} {mode}" for mode in MODES for where in ("in front", "behind")])
-def chain(request: pytest.FixtureRequest, place: Place) -> Iterator[tuple[Address, str]]:
+def chain(
+    request: pytest.FixtureRequest, place: Place, behind_proxy: tuple[RunningProxy, int]
+) -> Iterator[tuple[Address, str]]:
     """The address of client -> PgBouncer -> proxy -> server, or of client -> proxy -> PgBouncer -> server."""
     where, mode = request.param.rsplit(" ", 1)
     if where == "in front":
-        with running_pgbouncer(place.through, mode) as port:
+        port = free_port()
+        with running_pgbouncer(place.through, mode, port):
             yield replace(place.direct, port=port), mode
         return
-    with running_pgbouncer(place.direct, mode) as port, running_proxy(f"host=127.0.0.1 port={port}") as proxy:
+    proxy, port = behind_proxy
+    with running_pgbouncer(place.direct, mode, port):
         yield replace(place.direct, port=proxy.port), mode
-        assert "event=defect" not in proxy.logged(), proxy.logged()
+    assert "event=defect" not in proxy.logged(), proxy.logged()
 
 
 def half_done(connection: psycopg.Connection[Any], number: int) -> None:
