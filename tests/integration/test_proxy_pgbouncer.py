@@ -136,11 +136,19 @@ def chain(
     assert "event=defect" not in proxy.logged(), proxy.logged()
 
 
-def half_done(connection: psycopg.Connection[Any], number: int) -> None:
-    """A transaction that fails at a form."""
+def failing_pipeline(connection: psycopg.Connection[Any]) -> None:
+    """Messages without a Sync between them, of which one fails for a question of ours."""
+    with connection.pipeline():
+        connection.execute("INSERT INTO done VALUES (-1, -1)")
+        connection.execute("SELECT PREDICT(weight) FROM nowhere")
+        connection.execute(PREDICT, (1.0,))
+
+
+def half_done(connection: psycopg.Connection[Any], number: int, table: str = "done") -> None:
+    """A transaction, or a savepoint within one, that fails at a form."""
     with connection.transaction():
         connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
-        connection.execute("SELECT PREDICT(weight USING nothing)")
+        connection.execute(f"SELECT PREDICT(weight USING nothing) FROM {table}")
 
 
 def work(address: Address, number: int) -> None:
@@ -158,11 +166,19 @@ def work(address: Address, number: int) -> None:
                 connection.execute("DELETE FROM done WHERE n = %s", (number,))
             with pytest.raises(psycopg.errors.UndefinedObject):
                 connection.execute("SELECT PREDICT(weihgt USING 1.0 AS a)")
+            with pytest.raises(psycopg.errors.UndefinedTable):  # the server's answer to a question of ours
+                connection.execute("SELECT PREDICT(weight) FROM nowhere")
             with pytest.raises(psycopg.Error):
                 half_done(connection, number)
         with connection.pipeline():
             cursors = [connection.execute(PREDICT, (float(value),)) for value in range(10)]
             assert [cursor.fetchone() for cursor in cursors] == [(10.0 * value,) for value in range(10)]
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            failing_pipeline(connection)
+        with connection.transaction():
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                half_done(connection, number, "nowhere")
+            assert connection.execute(PREDICT, (1.0,)).fetchone() == (10.0,)
 
 
 def test_more_clients_than_connections(chain: tuple[Address, str], place: Place) -> None:
