@@ -28,6 +28,8 @@ PROGRAMS = Path(__file__).parent / "clients"
 #: where scripts/clients puts what pip does not have
 INSTALLED = Path(sys.prefix) / "clients"
 PASSWORD = "pass word"
+#: that a client program may take
+SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def found(program: str) -> str:
 
 
 def run(
-    command: Sequence[str | Path], address: Address, *, seconds: float = 60, **variables: str
+    command: Sequence[str | Path], address: Address, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a client program; the caller looks at how it ended.
 
@@ -130,7 +132,7 @@ def run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=SECONDS,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -142,6 +144,35 @@ def told(command: Sequence[str | Path], address: Address, **variables: str) -> d
     assert ended.returncode == 0, ended.stderr + ended.stdout
     seen: dict[str, Any] = json.loads(ended.stdout)
     return seen
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The programs of the server under test."""
+
+    directory: Path
+    variables: dict[str, str]
+
+    def run(self, name: str, address: Address, *options: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run one; the caller looks at how it ended."""
+        return run([self.directory / name, *options], address, PSQLRC="/dev/null", **self.variables)
+
+    def output(self, name: str, address: Address, *options: str | Path) -> str:
+        """What it prints; it must not fail or complain."""
+        ended = self.run(name, address, *options)
+        assert ended.returncode == 0, ended.stderr + ended.stdout
+        return ended.stdout
+
+
+@pytest.fixture
+def programs(place: Place) -> Programs:
+    """PostgreSQL's own programs, of the server under test."""
+    cluster = place.database.server.cluster
+    assert cluster is not None
+    variables = {
+        name: value for name, value in cluster.psql_command()[1].items() if os.environ.get(name) != value
+    }
+    return Programs(cluster.install.bindir, variables)
 
 
 #: what every program of ours in tests/clients tells, whatever the language

@@ -33,7 +33,7 @@ from django.db.utils import DatabaseError  # noqa: E402
 PREDICT = "SELECT PREDICT(weight USING %s::float8 AS a)"
 
 
-class Plain(models.Model):
+class Plain(models.Model):  # type: ignore[misc]
     """A table."""
 
     name = models.TextField()
@@ -90,7 +90,8 @@ def main() -> None:
     seen["error"] = [error.sqlstate, int(error.diag.statement_position), error.diag.message_hint]
     try:
         with transaction.atomic():
-            one("INSERT INTO plain (name, value) SELECT 'three', PREDICT(weight USING 1.0::float8 AS a) RETURNING id")
+            predicted = "SELECT 'three', PREDICT(weight USING 1.0::float8 AS a)"
+            one(f"INSERT INTO plain (name, value) {predicted} RETURNING id")
             with transaction.atomic():  # a savepoint
                 one("INSERT INTO plain (name) VALUES ('four') RETURNING id")
             failure("SELECT PREDICT(weight USING nothing)")

@@ -114,12 +114,12 @@ def test_django(place: Place, binding: str) -> None:
 
 
 def test_pandas(place: Place) -> None:
-    frame = pandas.DataFrame({"a": [1.0, None, 3.0], "name": ["x", "y", "é"]})
+    frame = pandas.DataFrame({"a": [1.0, float("nan"), 3.0], "name": ["x", "y", "é"]})
     engine = create_engine(url(place.through, "psycopg"))
     with engine.begin() as connection:
         frame.to_sql("t", connection, index=False)
         query = "SELECT a, name, PREDICT(weight ON MISSING NULL) AS p FROM t ORDER BY name"
         read = pandas.read_sql(text(query), connection)
     engine.dispose()
-    expected = frame.assign(p=[10.0, None, 30.0])
+    expected = frame.assign(p=[10.0, float("nan"), 30.0])
     pandas.testing.assert_frame_equal(read, expected, check_dtype=False)

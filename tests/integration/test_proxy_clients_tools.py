@@ -43,13 +43,22 @@ def answers(address: Address) -> list[Any]:
         results = [connection.exec_(sql)]
         if results[0].status == pq.ExecStatus.TUPLES_OK and results[0].ntuples:
             connection.prepare(b"", sql)
-            results += [connection.describe_prepared(b""), connection.exec_prepared(b"", None, result_format=1)]
-        assert results[0].status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK), results[0].error_message
+            results += [
+                connection.describe_prepared(b""),
+                connection.exec_prepared(b"", None, result_format=1),
+            ]
+        assert results[0].status in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK), results[
+            0
+        ].error_message
         for result in results:
             # some types have no binary format; the complaint is the same as well
             columns = range(result.nfields)
-            found.append((statement, result.command_status, result.error_message, connection.transaction_status))
-            found.append([(result.fname(i), result.ftype(i), result.fmod(i), result.ftable(i)) for i in columns])
+            found.append(
+                (statement, result.command_status, result.error_message, connection.transaction_status)
+            )
+            found.append(
+                [(result.fname(i), result.ftype(i), result.fmod(i), result.ftable(i)) for i in columns]
+            )
             found.append([[result.get_value(row, i) for i in columns] for row in range(result.ntuples)])
     connection.finish()
     return found

@@ -21,7 +21,7 @@ import pytest
 
 from pgpredict.server.account import server_account
 from tests.fix_clients import INSTALLED, PASSWORD, Address, Place, found
-from tests.fix_proxy import free_port, running_proxy
+from tests.fix_proxy import RunningProxy, free_port, running_proxy
 from tests.pages import ROOT
 
 pytestmark = pytest.mark.one_server
@@ -49,7 +49,7 @@ def documented() -> dict[str, Any]:
 
 
 def keeps_prepared_statements() -> bool:
-    """Whether it carries prepared statements from connection to connection in transaction mode, as 1.21 does."""
+    """Whether it carries prepared statements from connection to connection, as 1.21 does."""
     command, environment = program()
     said = subprocess.run([command, "--version"], env=environment, capture_output=True, text=True, check=True)
     version = re.search(r"PgBouncer (\d+)\.(\d+)", said.stdout)
@@ -58,10 +58,9 @@ def keeps_prepared_statements() -> bool:
 
 
 @contextlib.contextmanager
-def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
-    """Run a PgBouncer in front of an address, with two connections to it; yields its port."""
+def running_pgbouncer(to: Address, mode: str, port: int) -> Iterator[None]:
+    """Run a PgBouncer in front of an address, with two connections to it."""
     command, environment = program()
-    port = free_port()
     given = documented() | {
         "listen_port": port,
         "unix_socket_dir": "",
@@ -84,9 +83,13 @@ def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
         account = server_account()
         for path in (directory, users, ini):
             os.chown(path, account.uid, account.gid)
-        as_account = {"user": account.uid, "group": account.gid} if os.geteuid() == 0 else {}
+        root = os.geteuid() == 0
         process = subprocess.Popen(
-            [command, "-q", str(ini)], env=environment, extra_groups=[] if as_account else None, **as_account
+            [command, "-q", str(ini)],
+            env=environment,
+            user=account.uid if root else None,
+            group=account.gid if root else None,
+            extra_groups=[] if root else None,
         )
         try:
             deadline = time.monotonic() + 20
@@ -94,7 +97,7 @@ def running_pgbouncer(to: Address, mode: str) -> Iterator[int]:
                 assert process.poll() is None, log.read_text() if log.exists() else "no log"
                 assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.05)
-            yield port
+            yield
         finally:
             process.terminate()
             process.wait(10)
@@ -108,20 +111,47 @@ def can_connect(address: Address) -> bool:
     return True
 
 
+@pytest.fixture(scope="module")
+def behind_proxy() -> Iterator[tuple[RunningProxy, int]]:
+    """A proxy, and the port at which it looks for PgBouncer."""
+    port = free_port()
+    with running_proxy(f"host=127.0.0.1 port={port}") as proxy:
+        yield proxy, port
+
+
 @pytest.fixture(params=[f"{where} {mode}" for mode in MODES for where in ("in front", "behind")])
-def chain(request: pytest.FixtureRequest, place: Place) -> Iterator[tuple[Address, str]]:
+def chain(
+    request: pytest.FixtureRequest, place: Place, behind_proxy: tuple[RunningProxy, int]
+) -> Iterator[tuple[Address, str]]:
     """The address of client -> PgBouncer -> proxy -> server, or of client -> proxy -> PgBouncer -> server."""
     where, mode = request.param.rsplit(" ", 1)
     if where == "in front":
-        with running_pgbouncer(place.through, mode) as port:
+        port = free_port()
+        with running_pgbouncer(place.through, mode, port):
             yield replace(place.direct, port=port), mode
         return
-    with running_pgbouncer(place.direct, mode) as port, running_proxy(f"host=127.0.0.1 port={port}") as proxy:
+    proxy, port = behind_proxy
+    with running_pgbouncer(place.direct, mode, port):
         yield replace(place.direct, port=proxy.port), mode
-        assert "event=defect" not in proxy.logged(), proxy.logged()
+    assert "event=defect" not in proxy.logged(), proxy.logged()
 
 
-def work(address: Address, mode: str, number: int) -> None:
+def failing_pipeline(connection: psycopg.Connection[Any]) -> None:
+    """Messages without a Sync between them, of which one fails for a question of ours."""
+    with connection.pipeline():
+        connection.execute("INSERT INTO done VALUES (-1, -1)")
+        connection.execute("SELECT PREDICT(weight) FROM nowhere")
+        connection.execute(PREDICT, (1.0,))
+
+
+def half_done(connection: psycopg.Connection[Any], number: int, table: str = "done") -> None:
+    """A transaction, or a savepoint within one, that fails at a form."""
+    with connection.transaction():
+        connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
+        connection.execute(f"SELECT PREDICT(weight USING nothing) FROM {table}")
+
+
+def work(address: Address, number: int) -> None:
     """What one client does, beside others, without prepared statements of its own."""
     with address.connect(prepare_threshold=None) as connection:
         for value in range(5):
@@ -136,21 +166,28 @@ def work(address: Address, mode: str, number: int) -> None:
                 connection.execute("DELETE FROM done WHERE n = %s", (number,))
             with pytest.raises(psycopg.errors.UndefinedObject):
                 connection.execute("SELECT PREDICT(weihgt USING 1.0 AS a)")
-            with pytest.raises(psycopg.Error), connection.transaction():
-                connection.execute("INSERT INTO done VALUES (%s, -1)", (number,))
-                connection.execute("SELECT PREDICT(weight USING nothing)")
+            with pytest.raises(psycopg.errors.UndefinedTable):  # the server's answer to a question of ours
+                connection.execute("SELECT PREDICT(weight) FROM nowhere")
+            with pytest.raises(psycopg.Error):
+                half_done(connection, number)
         with connection.pipeline():
             cursors = [connection.execute(PREDICT, (float(value),)) for value in range(10)]
             assert [cursor.fetchone() for cursor in cursors] == [(10.0 * value,) for value in range(10)]
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            failing_pipeline(connection)
+        with connection.transaction():
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                half_done(connection, number, "nowhere")
+            assert connection.execute(PREDICT, (1.0,)).fetchone() == (10.0,)
 
 
 def test_more_clients_than_connections(chain: tuple[Address, str], place: Place) -> None:
-    address, mode = chain
+    address, _ = chain
     with place.direct.connect() as connection:
         connection.execute("CREATE TABLE done (n int, v float8)")
     # each waits for the other's end in session mode
     with ThreadPoolExecutor(8) as clients:
-        for outcome in [clients.submit(work, address, mode, number) for number in range(8)]:
+        for outcome in [clients.submit(work, address, number) for number in range(8)]:
             outcome.result(60)
     with place.direct.connect() as connection:
         assert connection.execute("SELECT count(*) FROM done").fetchone() == (0,)
