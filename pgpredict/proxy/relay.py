@@ -74,7 +74,11 @@ class Relay:
         self._quiet: asyncio.Future[None] | None = None
         self._answered: asyncio.Future[None] | None = None
         self._asked: Asked | None = None
+        #: whether a statement is being rewritten that a cancel request would mean, and whether one came
+        self._thinking = False
         self._canceled = False
+        #: a cancel request that is on its way to the server
+        self._delivery: asyncio.Future[None] | None = None
         self._draining = False
         #: whether the client says no more, but still listens
         self._is_half_closed = False
@@ -150,7 +154,6 @@ class Relay:
                 self._stats.unchanged += 1
                 self.server.write(session.pass_on())
             else:
-                self._canceled = False
                 self._task = asyncio.ensure_future(self._decide())
                 self._task.add_done_callback(self._decided)
         if session.held > _HELD:
@@ -185,22 +188,16 @@ class Relay:
         if session.traffic.skipping or session.traffic.copying or not self.encoding:
             self.server.write(session.pass_on())
             return
+        self._thinking, self._canceled = True, False
         try:
-            if self._canceled:
-                raise Canceled
             changed = await self._rewriting.rewrite(statement, self, self.settings.rewrite_seconds)
             if self._canceled:
                 raise Canceled
-        except RewriteError as error:
-            told = error_response(
-                error.message, error.sqlstate, error.hint, error.position, encoding=self.encoding
-            )
-            self._refuse(error.sqlstate, told)
-        except StatementRefused as error:
-            self._refuse(
-                error.sqlstate,
-                error_response(error.message, error.sqlstate, error.hint, encoding=self.encoding),
-            )
+        except (RewriteError, StatementRefused) as error:
+            if self._delivery is not None:
+                # or it would end what the client sends next
+                await self._delivery
+            self._refuse(error)
         else:
             if changed is None:
                 self._stats.unchanged += 1
@@ -208,17 +205,23 @@ class Relay:
             else:
                 self._stats.rewritten += 1
                 self.server.write(session.change(changed.sql, changed.origin))
+        finally:
+            self._thinking = False
         seconds = time.perf_counter() - started
         self._stats.rewriting.record(seconds)
         logger.debug(
             "event=rewrite connection=%d class=%s ms=%.2f", self.number, statement.word, seconds * 1000
         )
 
-    def _refuse(self, sqlstate: str, error: bytes) -> None:
-        count(self._stats.errors, sqlstate)
+    def _refuse(self, error: RewriteError | StatementRefused) -> None:
+        count(self._stats.errors, error.sqlstate)
         word = "" if self.session.statement is None else self.session.statement.word
-        logger.info("event=refuse_statement connection=%d class=%s sqlstate=%s", self.number, word, sqlstate)
-        to_server, to_client = self.session.refuse(error)
+        logger.info(
+            "event=refuse_statement connection=%d class=%s sqlstate=%s", self.number, word, error.sqlstate
+        )
+        position = error.position if isinstance(error, RewriteError) else None
+        told = error_response(error.message, error.sqlstate, error.hint, position, encoding=self.encoding)
+        to_server, to_client = self.session.refuse(told)
         self.server.write(to_server)
         self.client.write(to_client)
 
@@ -276,10 +279,27 @@ class Relay:
         finally:
             self._quiet = None
 
-    def cancel(self) -> None:
-        """Take note of a cancel request, which the server gets as well."""
-        if self._task is not None:
+    def cancel(self) -> bool:
+        """Take note of a cancel request; :meth:`delivered` tells of its end.
+
+        One request ends one statement: the one that the server runs, or the one that is being rewritten. That
+        one may wait for an answer of the server's, which a lock holds up.
+
+        :return: whether the server has to get it as well
+        """
+        if self._thinking:
             self._canceled = True
+            if self._asked is None:
+                return False
+        if self._delivery is None:
+            self._delivery = asyncio.get_running_loop().create_future()
+        return True
+
+    def delivered(self) -> None:
+        """Take note that the server has got a cancel request, or never will."""
+        if self._delivery is not None:
+            _resolve(self._delivery)
+            self._delivery = None
 
     # The end -----------------------------------------------------------------------------------------
 

@@ -281,21 +281,29 @@ class Proxy:
         """Pass a cancel request on to the server of its session, and end when the server has taken it."""
         self.stats.cancels += 1
         relay = self._keys.get(backend_key(packet))
-        if relay is not None:
-            relay.cancel()
-            upstream = relay.upstream
-        try:
-            server, _ = await upstream.connect(encrypted=upstream.ways[0])
-        except ServerUnreachable as error:
-            logger.warning("event=cancel_failed error=%r", error.message)
-        else:
+        if relay is None:
+            await _deliver(packet, upstream)
+        elif relay.cancel():
             try:
-                server.write(packet.data)
-                with contextlib.suppress(ConnectionError):
-                    await server.read(1)
+                await _deliver(packet, relay.upstream)
             finally:
-                server.close()
+                relay.delivered()
         client.side.close()
+
+
+async def _deliver(cancel: Packet, upstream: Upstream) -> None:
+    """Give the server a cancel request; it closes the connection when it has told its process."""
+    try:
+        server, _ = await upstream.connect(encrypted=upstream.ways[0])
+    except ServerUnreachable as error:
+        logger.warning("event=cancel_failed error=%r", error.message)
+        return
+    try:
+        server.write(cancel.data)
+        with contextlib.suppress(ConnectionError):
+            await server.read(1)
+    finally:
+        server.close()
 
 
 async def _open(client: Client, sock: socket.socket, context: ssl.SSLContext | None) -> None:

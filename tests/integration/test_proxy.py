@@ -249,6 +249,24 @@ def test_a_cancel_ends_rewriting_that_waits_for_a_lock(
         assert connection.execute(PREDICT).fetchone() == (20.0,)
 
 
+def test_one_cancel_ends_one_statement(connection: psycopg.Connection[Any]) -> None:
+    """Also where both the proxy and the server could take it: the statement behind it runs."""
+    connection.execute("CREATE TABLE t AS SELECT i::float8 AS a FROM generate_series(1, 10) AS g(i)")
+    canceled = 0
+    for number in range(150):
+        statement = f"SELECT PREDICT(weight), {number} FROM t WHERE a > {number % 7}"
+        thread = threading.Timer(number % 10 / 2000, connection.cancel_safe)
+        thread.start()
+        try:
+            connection.execute(statement)
+        except psycopg.errors.QueryCanceled:
+            canceled += 1
+            assert connection.execute("SELECT 1 FROM pg_sleep(0.01)").fetchone() == (1,)
+        thread.join()
+        assert connection.execute("SELECT 1 FROM pg_sleep(0.001)").fetchone() == (1,)
+    assert canceled
+
+
 def test_notifications_notices_and_copy(connection: psycopg.Connection[Any], database: Database) -> None:
     notices: list[str] = []
     connection.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))

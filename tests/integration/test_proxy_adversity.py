@@ -259,6 +259,26 @@ def test_a_sender_before_a_statement_that_waits_does_not_fill_our_memory(
             assert process.memory_info().rss - before < 16 << 20
 
 
+def test_sessions_that_wait_for_a_lock_hold_up_nobody(
+    spare: Cluster, shared: RunningProxy, bystander: psycopg.Connection[Any]
+) -> None:
+    waiting = 40
+    with contextlib.ExitStack() as stack:
+        with spare.connect(DATABASE) as blocking:
+            blocking.execute("LOCK TABLE numbers IN ACCESS EXCLUSIVE MODE")
+            asked = [startup(), frames.query(b"SELECT sum(PREDICT(weight)) FROM numbers"), frames.TERMINATE]
+            socks = [stack.enter_context(raw(shared.port, *asked)) for _ in range(waiting)]
+            blocked = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
+            with spare.connect("postgres", autocommit=True) as watcher:
+                eventually(lambda: watcher.execute(blocked).fetchone() == (waiting,))
+            started = time.monotonic()
+            assert bystander.execute("SELECT PREDICT(weight USING 3.0::float8 AS a)").fetchone() == (30.0,)
+            assert time.monotonic() - started < 10
+        for sock in socks:
+            rows = [frames.row(body) for kind, body in all_of(sock) if kind == ord("D")]
+            assert rows == [[b"5005000"]]
+
+
 def test_a_crowd_of_idle_sessions(spare: Cluster) -> None:
     with running_proxy(spare.tcp_dsn()) as proxy, contextlib.ExitStack() as stack:
         process = psutil.Process(proxy.process.pid)
