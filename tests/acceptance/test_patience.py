@@ -19,9 +19,10 @@ from tests.killing import kill
 
 #: seconds; the promise is 200 ms, this machine may be busy
 PATIENCE = 10.0
-#: two million predictions; PostgreSQL gathers the rows for some seconds before the first of them
+#: two million predictions, each of another row; PostgreSQL gathers rows for some seconds before the first
 LONG = """
-INSERT INTO sink SELECT PROBABILITY(late_arrival FOR 'yes') + PREDICT(arrival_delay)
+INSERT INTO sink SELECT PROBABILITY(late_arrival FOR 'yes' USING *, dep_delay + again AS dep_delay)
+    + PREDICT(arrival_delay USING *, dep_delay + again AS dep_delay)
 FROM departures CROSS JOIN generate_series(1, 3) AS again
 """
 SHORT = "SELECT PREDICT(late_arrival) FROM departures WHERE id = 1000"
