@@ -19,11 +19,15 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from onnx_models import storing
+from tests import graphs
 from tests.fix_rewriter import Lasting
 from tests.fix_server import Database, Server
 
 #: seconds until a proxy listens; the machines are slow now and then
 START_SECONDS = 60
+#: of the model that ``store_weight`` stores
+PREDICT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
 
 
 def free_port() -> int:
@@ -115,3 +119,10 @@ def proxied(statements_database: Database, proxy: RunningProxy) -> Iterator[Last
     yield lasting
     if lasting.bench is not None:
         lasting.bench.connection.close()
+
+
+def store_weight(connection: psycopg.Connection[Any], weight: float, name: str = "weight") -> int:
+    """Store and deploy a model that multiplies ``a`` by a number."""
+    version = storing.register(connection, name, graphs.regression(["a"]), graphs.linear((weight,)), {})
+    storing.deploy(connection, name, version)
+    return version

@@ -5,23 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rewriter import RewriteError
 
 from . import frames
-from .catalog import refused
-from .encodings import codec
-from .errors import (
-    Canceled,
-    Malformed,
-    ProxyError,
-    StatementRefused,
-    TransactionFailed,
-    Untranslatable,
-    error_response,
-)
-from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Command, Question
+from .errors import Canceled, Malformed, ProxyError, StatementRefused, error_response
+from .inquiry import Inquiry
 from .rewriting import Rewriting
 from .session import Session
 from .settings import ProxySettings
@@ -34,7 +24,6 @@ logger = logging.getLogger(__name__)
 #: bytes of a client's that are held for a statement that waits, before no more are read
 _HELD = 1 << 16
 _STATEMENT = "statement"
-_GUARD = (Command(SAVEPOINT),)
 
 
 class Relay:
@@ -47,6 +36,7 @@ class Relay:
     :param rewriting: rewrites statements
     :param settings: limits
     :param stats: counters
+    :ivar inquiry: what is asked of the server, and cancelled
     :ivar upstream: where the server is
     :ivar key: that cancel requests for it bring
     """
@@ -70,20 +60,11 @@ class Relay:
         self._rewriting, self._stats = rewriting, stats
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task: asyncio.Task[None] | None = None
-        #: what the rewriting of a statement waits for
-        self._quiet: asyncio.Future[None] | None = None
-        self._answered: asyncio.Future[None] | None = None
-        self._asked: Asked | None = None
-        #: whether a statement is being rewritten that a cancel request would mean, and whether one came
-        self._thinking = False
-        self._canceled = False
-        #: a cancel request that is on its way to the server
-        self._delivery: asyncio.Future[None] | None = None
+        self.inquiry = Inquiry(session, server.write)
         self._draining = False
         #: whether the client says no more, but still listens
         self._is_half_closed = False
         self._timers: list[asyncio.TimerHandle] = []
-        self.encoding = "utf-8"
 
     def start(self) -> None:
         """Begin to relay, with what has come already."""
@@ -106,12 +87,8 @@ class Relay:
         session = self.session
         try:
             passed = session.client(data)
-        except Malformed as error:
-            self._end_with(error)
-            return
-        except Exception:
-            logger.exception("event=defect connection=%d", self.number)
-            self._end_with_defect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session ends with it
+            self._fail(error)
             return
         self.server.write(passed)
         if session.statement is not None:
@@ -123,25 +100,14 @@ class Relay:
         session = self.session
         try:
             passed = session.server(data)
-        except Malformed as error:
-            self._end_with(error)
-            return
-        except Exception:
-            logger.exception("event=defect connection=%d", self.number)
-            self._end_with_defect()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the session ends with it
+            self._fail(error)
             return
         self.client.write(passed)
         if self._task is not None:
-            self._look()
+            self.inquiry.look()
         elif self._draining and session.idle:
             self._say_good_bye()
-
-    def _look(self) -> None:
-        """See whether what the rewriting waits for has come."""
-        if self._answered is not None and self.session.is_answered:
-            _resolve(self._answered)
-        if self._quiet is not None and self.session.is_settled:
-            _resolve(self._quiet)
 
     # Statements --------------------------------------------------------------------------------------
 
@@ -149,8 +115,8 @@ class Relay:
         """Decide about the statement that waits, at once if that is possible."""
         session = self.session
         while session.statement is not None and self._task is None:
-            self.encoding = codec(session.traffic.parameters.get("client_encoding", "UTF8")) or ""
-            if not self.encoding or self._rewriting.is_foreign(session.statement, self.encoding):
+            encoding = self.inquiry.read_encoding()
+            if not encoding or self._rewriting.is_foreign(session.statement, encoding):
                 self._stats.unchanged += 1
                 self.server.write(session.pass_on())
             else:
@@ -164,8 +130,7 @@ class Relay:
         if task.cancelled():
             return
         if (failure := task.exception()) is not None:
-            logger.error("event=defect connection=%d", self.number, exc_info=failure)
-            self._end_with_defect()
+            self._fail(failure)
             return
         if self.session.statement is not None:
             self._statement()
@@ -182,21 +147,19 @@ class Relay:
         if statement is None:
             return
         started = time.perf_counter()
+        inquiry = self.inquiry
         self.server.write(session.flush())
-        await self._until_quiet()
-        self.encoding = codec(session.traffic.parameters.get("client_encoding", "UTF8")) or ""
-        if session.traffic.skipping or session.traffic.copying or not self.encoding:
+        await inquiry.until_quiet()
+        if session.traffic.skipping or session.traffic.copying or not inquiry.read_encoding():
             self.server.write(session.pass_on())
             return
-        self._thinking, self._canceled = True, False
+        inquiry.begin()
         try:
-            changed = await self._rewriting.rewrite(statement, self, self.settings.rewrite_seconds)
-            if self._canceled:
+            changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
+            if inquiry.canceled:
                 raise Canceled
         except (RewriteError, StatementRefused) as error:
-            if self._delivery is not None:
-                # or it would end what the client sends next
-                await self._delivery
+            await inquiry.until_delivered()
             self._refuse(error)
         else:
             if changed is None:
@@ -206,7 +169,7 @@ class Relay:
                 self._stats.rewritten += 1
                 self.server.write(session.change(changed.sql, changed.origin))
         finally:
-            self._thinking = False
+            inquiry.end()
         seconds = time.perf_counter() - started
         self._stats.rewriting.record(seconds)
         logger.debug(
@@ -220,86 +183,12 @@ class Relay:
             "event=refuse_statement connection=%d class=%s sqlstate=%s", self.number, word, error.sqlstate
         )
         position = error.position if isinstance(error, RewriteError) else None
-        told = error_response(error.message, error.sqlstate, error.hint, position, encoding=self.encoding)
+        told = error_response(
+            error.message, error.sqlstate, error.hint, position, encoding=self.inquiry.encoding
+        )
         to_server, to_client = self.session.refuse(told)
         self.server.write(to_server)
         self.client.write(to_client)
-
-    # Questions ---------------------------------------------------------------------------------------
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether a question that fails leaves the transaction as it was."""
-        return not self.session.traffic.open
-
-    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
-        """Ask the server within the session; in a transaction behind a savepoint.
-
-        :raises StatementRefused: in a transaction that has failed, or if the client has cancelled
-        """
-        traffic = self.session.traffic
-        if traffic.status == "E" and not traffic.open:
-            raise TransactionFailed
-        if self._canceled:
-            raise Canceled
-        guarded = traffic.status == "T" and not traffic.open
-        asked = [*_GUARD, *questions, Command(RELEASE)] if guarded else questions
-        answers = await self._exchange(asked)
-        failed = answers[-1].error
-        if failed is not None and not traffic.open:
-            # also closes what the question has left; without a savepoint of ours one of the client's could
-            # have its name
-            await self._exchange([Command(UNDO), Command(RELEASE)] if guarded and len(answers) > 1 else ())
-        if failed is None:
-            return answers[1:-1] if guarded else answers
-        if failed.get("C") == Canceled.sqlstate or (guarded and len(answers) == 1):
-            raise refused(failed)
-        return answers[guarded:]
-
-    async def _exchange(self, questions: Sequence[Question]) -> Sequence[Answer]:
-        try:
-            asked, data = self.session.ask(questions, self.encoding)
-        except UnicodeError as error:
-            raise Untranslatable(error) from error
-        self._asked = asked
-        self._answered = asyncio.get_running_loop().create_future()
-        self.server.write(data)
-        try:
-            await self._answered
-        finally:
-            self._answered = self._asked = None
-        return asked.answers
-
-    async def _until_quiet(self) -> None:
-        if self.session.is_settled:
-            return
-        self._quiet = asyncio.get_running_loop().create_future()
-        try:
-            await self._quiet
-        finally:
-            self._quiet = None
-
-    def cancel(self) -> bool:
-        """Take note of a cancel request; :meth:`delivered` tells of its end.
-
-        One request ends one statement: the one that the server runs, or the one that is being rewritten. That
-        one may wait for an answer of the server's, which a lock holds up.
-
-        :return: whether the server has to get it as well
-        """
-        if self._thinking:
-            self._canceled = True
-            if self._asked is None:
-                return False
-        if self._delivery is None:
-            self._delivery = asyncio.get_running_loop().create_future()
-        return True
-
-    def delivered(self) -> None:
-        """Take note that the server has got a cancel request, or never will."""
-        if self._delivery is not None:
-            _resolve(self._delivery)
-            self._delivery = None
 
     # The end -----------------------------------------------------------------------------------------
 
@@ -327,9 +216,12 @@ class Relay:
         self.client.write(error.message_for_client())
         self.close()
 
-    def _end_with_defect(self) -> None:
-        """End the session after a defect of ours; its state is not known any more."""
-        self._end_with(ProxyError("the proxy failed to handle the session", "its log tells more"))
+    def _fail(self, error: BaseException) -> None:
+        """End the session: the client breaks the protocol, or we have a defect; its state is unknown."""
+        if not isinstance(error, Malformed):
+            logger.error("event=defect connection=%d", self.number, exc_info=error)
+            error = ProxyError("the proxy failed to handle the session", "its log tells more")
+        self._end_with(error)
 
     def close(self) -> None:
         """Close both sockets, after what was written to them has been sent.
@@ -372,9 +264,8 @@ class Relay:
 
     def lost(self, side: Side) -> None:
         """One side is gone, so the other one goes as well."""
-        if side is self.server and self._asked is not None and self._asked.error is not None:
-            # the server's last words, in answer to a question of ours
-            self.client.write(_last_words(self._asked.error, self.encoding))
+        if side is self.server:
+            self.client.write(self.inquiry.last_words())
         if self._task is not None:
             self._task.cancel()
         if not (self.client.closed and self.server.closed):
@@ -384,18 +275,3 @@ class Relay:
             timer.cancel()
         if not self.ended.done():
             self.ended.set_result(None)
-
-
-def _last_words(fields: dict[str, str], encoding: str) -> bytes:
-    return error_response(
-        fields.get("M", ""),
-        fields.get("C", "57P01"),
-        fields.get("H"),
-        severity=fields.get("V", "FATAL"),
-        encoding=encoding,
-    )
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

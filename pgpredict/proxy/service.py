@@ -283,11 +283,11 @@ class Proxy:
         relay = self._keys.get(backend_key(packet))
         if relay is None:
             await _deliver(packet, upstream)
-        elif relay.cancel():
+        elif relay.inquiry.cancel():
             try:
                 await _deliver(packet, relay.upstream)
             finally:
-                relay.delivered()
+                relay.inquiry.delivered()
         client.side.close()
 
 
