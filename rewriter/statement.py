@@ -43,6 +43,8 @@ class Rewritten:
     :ivar plans: the SELECTs that were planned, with what the rules did
     :ivar without: names of the rules that are switched off
     :ivar source: the statement that spans of runs and plans are parts of, with scalar forms only
+    :ivar described: the statement with a NULL of its type in each form's place, for a description of what the
+        user's own text returns
     """
 
     sql: str
@@ -52,6 +54,7 @@ class Rewritten:
     plans: tuple[Plan, ...] = ()
     without: frozenset[str] = frozenset()
     source: str = ""
+    described: str = ""
     _text: Text | None = None
 
     def origin(self, position: int) -> int | None:
@@ -197,6 +200,7 @@ class _Statement(Beside):
             plans=tuple(self.plans),
             without=frozenset(rule.__name__ for rule in RULES if rule not in self.rules),
             source=self.sql,
+            described=self.probe.render([Span(0, len(self.sql))]).sql,
             _text=text,
         )
 

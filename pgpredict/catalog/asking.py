@@ -127,9 +127,7 @@ class AskingCatalog(abc.ABC):
 
         :raises DescribeError: with PostgreSQL's complaint
         """
-        numbers = _parameters(sql)
-        types = [0 if number in numbers else _TEXT for number in range(1, max(numbers, default=0) + 1)]
-        fields = self.fields(sql, types)
+        fields = self.fields(sql, parameter_types(sql))
         self._learn([oid for _, oid, _ in fields])
         oids, modifiers = [oid for _, oid, _ in fields], [modifier for *_, modifier in fields]
         names = self.rows(queries.TYPE_NAMES, [oids, modifiers])
@@ -143,6 +141,12 @@ class AskingCatalog(abc.ABC):
         if unknown:
             for oid, *facts in self.rows(queries.TYPES, [unknown]):
                 self._types[int(oid)] = (facts[0], facts[1], facts[2])
+
+
+def parameter_types(sql: str) -> list[int]:
+    """Return oids of the types of a query's parameters: 0 where PostgreSQL has to find out."""
+    numbers = _parameters(sql)
+    return [0 if number in numbers else _TEXT for number in range(1, max(numbers, default=0) + 1)]
 
 
 def _parameters(sql: str) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
 
 from pgpredict.catalog import queries
-from pgpredict.catalog.asking import AskingCatalog, Field
+from pgpredict.catalog.asking import AskingCatalog, Field, parameter_types
 from rewriter import DescribeError, ModelInfo
 
 from .errors import StatementRefused
@@ -74,6 +74,18 @@ class SessionCatalog(AskingCatalog):
             )
         self.findings.append((question, answer.row))
         return answer.columns(self._encoding)
+
+    def description(self, sql: str) -> bytes | None:
+        """Return the body of a query's RowDescription; None where there is none, or it must not be asked for.
+
+        :param sql: with parameters of types that PostgreSQL finds out
+        """
+        if not self._may_fail:
+            return None
+        question = Description(sql, tuple(parameter_types(sql)))
+        answer = self._ask([question])[0]
+        self.findings.append((question, answer.row))
+        return answer.row
 
     def estimated(self, sql: str, parameters: Sequence[int]) -> float | None:
         """Return the answer of ``ml.estimate``; None also where it fails, or must not."""

@@ -167,7 +167,7 @@ class Relay:
                 self.server.write(session.pass_on())
             else:
                 self._stats.rewritten += 1
-                self.server.write(session.change(changed.sql, changed.origin))
+                self.server.write(session.change(changed.sql, changed.origin, changed.description))
         finally:
             inquiry.end()
         seconds = time.perf_counter() - started

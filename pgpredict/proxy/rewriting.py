@@ -60,10 +60,12 @@ class Changed:
 
     :ivar sql: in the client's encoding
     :ivar origin: where a position in it lies in the client's text
+    :ivar description: RowDescription of the client's text, as far as its columns come from elsewhere now
     """
 
     sql: bytes
     origin: Origin
+    description: bytes | None = None
 
 
 @dataclass
@@ -248,7 +250,7 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
     except UnicodeDecodeError:
         return None  # the server will tell
     made: list[tuple[int, int, Callable[[int], int | None]]] = []
-    target, changed = "", False
+    target, changed, description = "", False, None
     for number, (start, part) in enumerate(split(text)):
         try:
             rewritten = rewrite(part, catalog, setting=Setting(kept=kept))
@@ -261,6 +263,9 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
         made.append((len(target), start, rewritten.origin))
         target += rewritten.sql
         changed = changed or rewritten.changed
+        if any(run.way == "batch" for run in rewritten.runs):
+            # columns that come out of batches have lost their tables
+            description = catalog.description(rewritten.described)
     if not changed:
         return None
 
@@ -269,4 +274,5 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
         found = within(position - begun)
         return None if found is None else found + start
 
-    return Changed(target.encode(encoding), origin)
+    # several statements of one message have descriptions each, which are left alone
+    return Changed(target.encode(encoding), origin, description if len(made) == 1 else None)

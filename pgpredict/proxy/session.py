@@ -13,16 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import frames
+from .descriptions import Descriptions
 from .errors import Malformed
 from .questions import Asked, Question
 from .traffic import Traffic
 
 _QUERY, _PARSE = b"QP"
-_READY, _ERROR, _NOTICE, _PARSED, _ROW = b"ZEN1D"
+_READY, _ERROR, _NOTICE, _PARSED, _DESCRIBED, _NO_DATA = b"ZEN1Tn"
 #: the server sends these when it likes: NoticeResponse, NotificationResponse, ParameterStatus
 _ASYNCHRONOUS = frozenset(b"NAS")
 #: those that are looked at for a changed statement; all else may be of any length
-_READ = frozenset(b"ZEN1")
+_READ = frozenset(b"ZEN1Tn")
 _SYNTAX_ERROR = "42601"
 #: a text that no server accepts; it makes the server fail where our own error is due
 _UNACCEPTABLE = b"pgpredict: refused, the client was told why"
@@ -94,6 +95,7 @@ class Session:
         "_advice",
         "_asking",
         "_awaited",
+        "_descriptions",
         "_held",
         "_inbox",
         "_left",
@@ -127,6 +129,8 @@ class Session:
         #: set while errors of a changed statement may come, and the message that ends that
         self._origin: Origin | None = None
         self._origin_ends = _READY
+        #: what changed statements would be described as
+        self._descriptions = Descriptions()
         #: whether what passes is a statement too long to be looked at, and what its errors are told beside
         self._skims = False
         self._advice = ""
@@ -202,6 +206,8 @@ class Session:
                 elif self._mentions(data[start + frames.HEAD : end]) and self._take(data, start, end):
                     self._held += data[end:]
                     return data[:start]
+            if self._descriptions.any:
+                self._descriptions.sent(kind, data[start + frames.HEAD : end], self.traffic.pending)
             self.traffic.sent(kind)
             start = end
         if start < size:
@@ -231,7 +237,9 @@ class Session:
     @property
     def _looks(self) -> bool:
         """Whether the server's messages have to be looked at."""
-        return self._asking is not None or self._refusal is not None or self._origin is not None
+        if self._asking is not None or self._refusal is not None or self._origin is not None:
+            return True
+        return self._descriptions.awaited
 
     def server(self, data: bytes) -> bytes:
         """Take bytes of the server's; return those for the client.
@@ -296,6 +304,11 @@ class Session:
             code = frames.error_fields(message[frames.HEAD :], "latin-1").get("C")
             return refusal if code == _SYNTAX_ERROR else None
         told = self._in_the_clients_text(kind, message) if kind in (_ERROR, _NOTICE) else None
+        if kind in (_DESCRIBED, _NO_DATA):
+            body = self._descriptions.described(message[frames.HEAD :] if kind == _DESCRIBED else None)
+            told = None if body is None else frames.frame(b"T", body)
+        elif kind == _READY:
+            self._descriptions.ready()
         if kind == self._origin_ends or (kind == _ERROR and self._origin_ends == _PARSED):
             self._origin, self._advice = None, ""
         return told
@@ -309,7 +322,7 @@ class Session:
 
     def _account(self, kind: int, message: bytes) -> None:
         """Account for a message that the client gets in other words."""
-        if kind == _ERROR and self._asking is None:
+        if kind in (_ERROR, _DESCRIBED) and self._asking is None:
             self.traffic.received(message)
 
     def _in_the_clients_text(self, kind: int, message: bytes) -> bytes | None:
@@ -353,12 +366,17 @@ class Session:
         statement = self._decided()
         return statement.message + self._resume()
 
-    def change(self, sql: bytes, origin: Origin) -> bytes:
+    def change(self, sql: bytes, origin: Origin, description: bytes | None = None) -> bytes:
         """Let the statement go with another text; return bytes for the server.
 
         :param origin: where a position in that text lies in the client's
+        :param description: RowDescription of the client's text
         """
         statement = self._decided()
+        if statement.kind == _QUERY:
+            self._descriptions.of_query(description)
+        else:
+            self._descriptions.of_statement(statement.name, description)
         self._origin = origin
         self._origin_ends = _READY if statement.kind == _QUERY else _PARSED
         return statement.with_text(sql) + self._resume()
@@ -387,6 +405,8 @@ class Session:
         if statement is None:
             raise AssertionError("no statement waits")
         self.traffic.sent(statement.kind)
+        if statement.kind == _PARSE:
+            self._descriptions.of_statement(statement.name, None)
         return statement
 
     def _resume(self) -> bytes:

@@ -116,6 +116,23 @@ def test_savepoints_prepared_statements_and_portals_are_the_client_s(
     assert connection.execute("SELECT count(*) FROM pg_cursors WHERE name <> ''").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("prepare", [False, True])
+def test_columns_keep_the_tables_that_they_come_from(
+    connection: psycopg.Connection[Any], prepare: bool
+) -> None:
+    connection.execute("CREATE TABLE t (note text, a float8); INSERT INTO t VALUES ('x', 2), ('y', 3)")
+    connection.execute("SET pgpredict.way = 'batch'")
+    query = "SELECT PREDICT(weight), t.*, a + 1 AS more FROM t ORDER BY 1"
+    cursor = connection.execute(query, prepare=prepare)
+    assert cursor.fetchall() == [(20.0, "x", 2.0, 3.0), (30.0, "y", 3.0, 4.0)]
+    row = connection.execute("SELECT 't'::regclass::oid").fetchone()
+    assert row is not None
+    result = cursor.pgresult
+    assert result is not None
+    origins = [(result.ftable(index), result.ftablecol(index)) for index in range(4)]
+    assert origins == [(0, 0), (row[0], 1), (row[0], 2), (0, 0)]
+
+
 def test_the_session_s_own_unnamed_statement_survives(connection: psycopg.Connection[Any]) -> None:
     pgconn = connection.pgconn
     pgconn.prepare(b"", b"SELECT 'mine'")
