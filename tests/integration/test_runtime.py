@@ -279,11 +279,11 @@ def test_the_least_recently_used_model_leaves(server: Server, database: Database
 
 def test_more_connections_than_allowed_are_told(server: Server) -> None:
     with RunningRuntime(server.admin_dsn, "--connections", "3") as runtime, contextlib.ExitStack() as stack:
-        # the supervisor's heartbeat has a place now and then, so the third may be refused, too
+        # the supervisor's heartbeat has a place now and then: it may be the third that is refused
         answers = [stack.enter_context(runtime.client()).request({"do": "status"})[0] for _ in range(4)]
         assert answers[0]["ok"]
         assert answers[1]["ok"]
-        assert answers[3]["sqlstate"] == "53300"
+        assert "53300" in [answer.get("sqlstate") for answer in answers[2:]]
         stack.close()
         assert eventually(lambda: runtime.status()["ok"], NotRunning)
 
