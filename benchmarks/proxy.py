@@ -340,11 +340,12 @@ def compare(
         with prepared_database(bench, rows, scale, say) as dsn:
             through = make_conninfo(dsn, host="127.0.0.1", port=ours.port, password=cluster.password)
             tcp = make_conninfo(dsn, host="127.0.0.1", password=cluster.password)
+            # before others have left memory that these would use again
+            say(f"{idle} idle connections")
+            memory = idle_memory(through, process, idle)
             findings = measure(bench, say, clients)
             say("PREDICT through the proxy")
-            findings += predictions(tcp, through, points)
-            say(f"{idle} idle connections")
-            findings.append(idle_memory(through, process, idle))
+            findings += [*predictions(tcp, through, points), memory]
     return {"The proxy": findings}
 
 
