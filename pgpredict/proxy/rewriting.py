@@ -23,7 +23,8 @@ from rewriter.errors import UnknownModel
 from .catalog import Finding, SessionCatalog, refused
 from .errors import RewriteTooSlow, StatementRefused, Untranslatable
 from .questions import Answer, Question
-from .session import Origin, Statement
+from .session import Origin
+from .statement import Statement
 from .stats import Stats
 
 #: texts that are kept at the most, and what was found for each in sessions that see different things

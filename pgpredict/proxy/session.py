@@ -8,14 +8,13 @@ they need to know, and say how it goes on: with another text, with an error, or 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from . import frames
 from .descriptions import Descriptions
 from .errors import Malformed
 from .questions import Asked, Question
+from .statement import Statement
 from .traffic import Traffic
 
 _QUERY, _PARSE = b"QP"
@@ -34,48 +33,8 @@ _LARGEST_READ = 1 << 28
 
 _length = frames.LENGTH.unpack_from
 
-#: behind blanks and comments; nothing of the user's may come into the log
-_FIRST_WORD = re.compile(
-    rb"(?>\s+|--[^\n]*\n|/\*.*?\*/|\()*+"
-    rb"(select|insert|update|delete|merge|with|values|table|create|copy|explain|prepare|declare|begin|set)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-
 #: where a position in the server's text lies in the client's, both in characters from 1
 Origin = Callable[[int], int | None]
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A Query or Parse that may hold our syntax.
-
-    :ivar kind: of the message
-    :ivar name: of a Parse's statement, empty for the unnamed one
-    :ivar sql: the text, in the client's encoding
-    :ivar types: what follows the text in a Parse
-    :ivar message: as it came
-    """
-
-    kind: int
-    name: bytes
-    sql: bytes
-    types: bytes
-    message: bytes
-
-    @property
-    def kept(self) -> bool:
-        """Whether the server keeps it under a name, to be executed whenever the client likes."""
-        return bool(self.name)
-
-    @property
-    def word(self) -> str:
-        """The text's first word in lower case, if it is one that begins statements; for the log."""
-        found = _FIRST_WORD.match(self.sql)
-        return found[1].decode().lower() if found else "other"
-
-    def with_text(self, sql: bytes) -> bytes:
-        """Return the message with another text."""
-        return frames.replaced(self.kind, self.name, sql, self.types)
 
 
 def _same(position: int) -> int:

@@ -12,7 +12,7 @@ from pgpredict.proxy import rewriting
 from pgpredict.proxy.errors import RewriteTooSlow, StatementRefused
 from pgpredict.proxy.questions import Answer, Question
 from pgpredict.proxy.rewriting import Rewriting
-from pgpredict.proxy.session import Statement
+from pgpredict.proxy.statement import Statement
 from pgpredict.proxy.stats import Stats
 from tests.wire import data_row
 
