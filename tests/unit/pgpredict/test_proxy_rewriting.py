@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from pgpredict.proxy import rewriting
-from pgpredict.proxy.errors import RewriteTooSlow, StatementRefused
-from pgpredict.proxy.questions import Answer, Question
+from pgpredict.catalog import keeping
+from pgpredict.catalog.errors import StatementRefused
+from pgpredict.catalog.questions import Question
+from pgpredict.proxy.errors import RewriteTooSlow
+from pgpredict.proxy.questions import Answer
 from pgpredict.proxy.rewriting import Rewriting
 from pgpredict.proxy.statement import Statement
 from pgpredict.proxy.stats import Stats
@@ -66,8 +68,8 @@ def test_a_thread_whose_session_has_gone_does_not_wait_for_answers() -> None:
 
 
 def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewriting, "ENTRIES", 8)
-    monkeypatch.setattr(rewriting, "LARGEST", 20_000)
+    monkeypatch.setattr(keeping, "ENTRIES", 8)
+    monkeypatch.setattr(keeping, "LARGEST", 20_000)
 
     async def many() -> None:
         stats, session = Stats(), Session()
@@ -77,8 +79,8 @@ def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPa
         assert len(made._kept) <= 8
         for number in range(20):
             await refused_or_not(made, ours(number, 5_000), session)
-        assert 0 < made._size <= 20_000
-        assert made._size == sum(kept.size for kepts in made._kept.values() for kept in kepts)
+        assert 0 < made._kept.size <= 20_000
+        assert made._kept.size == sum(kept.size for kepts in made._kept._kept.values() for kept in kepts)
         await refused_or_not(made, ours(19, 5_000), session)
         assert stats.cache_hits == 1
         made.close()
@@ -88,7 +90,7 @@ def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPa
 
 def test_sessions_that_share_a_statement_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one has found to hold may be forgotten while it asks."""
-    monkeypatch.setattr(rewriting, "ENTRIES", 1)
+    monkeypatch.setattr(keeping, "ENTRIES", 1)
 
     async def together() -> None:
         made = Rewriting(Stats(), 4)
