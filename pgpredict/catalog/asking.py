@@ -26,9 +26,13 @@ Field = tuple[str, int, int]
 
 
 class AskingCatalog(abc.ABC):
-    """A :class:`rewriter.Catalog` that asks the database each time."""
+    """A :class:`rewriter.Catalog` that asks the database each time.
 
-    def __init__(self) -> None:
+    :param declared: oids of the types of the statement's parameters, 0 where PostgreSQL has to find out
+    """
+
+    def __init__(self, declared: Sequence[int] = ()) -> None:
+        self._declared = declared
         #: type oid -> (is an array, is a pseudo-type, is composite); types do not change these
         self._types: dict[int, tuple[bool, bool, bool]] = {}
         self._settings: dict[str, str] = {}
@@ -127,7 +131,7 @@ class AskingCatalog(abc.ABC):
 
         :raises DescribeError: with PostgreSQL's complaint
         """
-        fields = self.fields(sql, parameter_types(sql))
+        fields = self.fields(sql, parameter_types(sql, self._declared))
         self._learn([oid for _, oid, _ in fields])
         oids, modifiers = [oid for _, oid, _ in fields], [modifier for *_, modifier in fields]
         names = self.rows(queries.TYPE_NAMES, [oids, modifiers])
@@ -143,10 +147,17 @@ class AskingCatalog(abc.ABC):
                 self._types[int(oid)] = (facts[0], facts[1], facts[2])
 
 
-def parameter_types(sql: str) -> list[int]:
-    """Return oids of the types of a query's parameters: 0 where PostgreSQL has to find out."""
+def parameter_types(sql: str, declared: Sequence[int] = ()) -> list[int]:
+    """Return oids of the types of a query's parameters: 0 where PostgreSQL has to find out.
+
+    :param declared: those of the statement that the query is a part of
+    """
     numbers = _parameters(sql)
-    return [0 if number in numbers else _TEXT for number in range(1, max(numbers, default=0) + 1)]
+    known = dict(enumerate(declared, 1))
+    return [
+        known.get(number, 0) if number in numbers else _TEXT
+        for number in range(1, max(numbers, default=0) + 1)
+    ]
 
 
 def _parameters(sql: str) -> list[int]:

@@ -32,12 +32,13 @@ class SessionCatalog(AskingCatalog):
 
     :param ask: how
     :param may_fail: whether a question that fails leaves the session's transaction as it was
+    :param declared: oids of the types of the statement's parameters
     :ivar findings: what was asked and answered: while the answers are the same, so is the result
     :ivar installed: whether the database has pgpredict; None if that was not asked
     """
 
-    def __init__(self, ask: Ask, *, may_fail: bool) -> None:
-        super().__init__()
+    def __init__(self, ask: Ask, *, may_fail: bool, declared: Sequence[int] = ()) -> None:
+        super().__init__(declared)
         self._ask = ask
         self._may_fail = may_fail
         self.findings: list[Finding] = []
