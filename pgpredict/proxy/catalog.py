@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
 
 from pgpredict.catalog import queries
-from pgpredict.catalog.asking import AskingCatalog, Field, parameter_types
+from pgpredict.catalog.asking import AskingCatalog, Field
 from rewriter import DescribeError, ModelInfo
 
 from .errors import StatementRefused
@@ -32,12 +32,13 @@ class SessionCatalog(AskingCatalog):
     :param ask: how
     :param encoding: Python's name of the client's encoding
     :param may_fail: whether a question that fails leaves the session's transaction as it was
+    :param declared: oids of the types that a Parse declares for its parameters
     :ivar findings: what was asked and answered: while the answers are the same, so is the result
     :ivar installed: whether the database has pgpredict; None if that was not asked
     """
 
-    def __init__(self, ask: Ask, encoding: str, *, may_fail: bool) -> None:
-        super().__init__()
+    def __init__(self, ask: Ask, encoding: str, *, may_fail: bool, declared: Sequence[int] = ()) -> None:
+        super().__init__(declared)
         self._ask = ask
         self._encoding = encoding
         self._may_fail = may_fail
@@ -76,13 +77,10 @@ class SessionCatalog(AskingCatalog):
         return answer.columns(self._encoding)
 
     def description(self, sql: str) -> bytes | None:
-        """Return the body of a query's RowDescription; None where there is none, or it must not be asked for.
-
-        :param sql: with parameters of types that PostgreSQL finds out
-        """
+        """Return the body of a query's RowDescription; None where there is none, or one must not ask."""
         if not self._may_fail:
             return None
-        question = Description(sql, tuple(parameter_types(sql)))
+        question = Description(sql, tuple(self.parameter_types(sql)))
         answer = self._ask([question])[0]
         self.findings.append((question, answer.row))
         return answer.row

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from pgpredict.proxy import rewriting
+from pgpredict.proxy import frames, rewriting
+from pgpredict.proxy.catalog import SessionCatalog
 from pgpredict.proxy.errors import RewriteTooSlow, StatementRefused
-from pgpredict.proxy.questions import Answer, Question
+from pgpredict.proxy.questions import Answer, Description, Question
 from pgpredict.proxy.rewriting import Rewriting
 from pgpredict.proxy.statement import Statement
 from pgpredict.proxy.stats import Stats
@@ -109,6 +110,41 @@ def test_more_threads_are_had_when_more_connections_are_allowed() -> None:
         made.close()
 
     asyncio.run(grow())
+
+
+def test_declared_types_go_into_the_questions_by_the_numbers_of_parameters() -> None:
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> Sequence[Answer]:
+        asked.extend(questions)
+        return [Answer() for _ in questions]
+
+    catalog = SessionCatalog(ask, "utf-8", may_fail=True, declared=(20, 0, 23, 16))
+    catalog.description("SELECT $3, $5, $2, '$1'")
+    assert asked == [Description("SELECT $3, $5, $2, '$1'", (25, 0, 23, 25, 0))]
+
+
+def test_what_is_kept_depends_on_the_declared_types_of_parameters_if_there_are_any() -> None:
+    def parsed(sql: bytes, *types: int) -> Statement:
+        found = frames.statement(ord("P"), frames.parse(b"", sql, types)[_BODY:])
+        assert found is not None
+        return Statement(ord("P"), *found, b"")
+
+    sql = b"SELECT $1 FROM predict(m)"
+    assert parsed(sql, 23, 0).declared == (23, 0)
+    assert not parsed(sql, 0, 0).declared
+    assert not parsed(b"SELECT PREDICT(m)", 23).declared
+    assert not ours(1).declared
+
+    async def declare() -> None:
+        stats = Stats()
+        made = Rewriting(stats)
+        for types in ((), (23,), (25,), (0,), (23,)):
+            await refused_or_not(made, parsed(sql, *types), Session())
+        assert (stats.cache_misses, stats.cache_hits) == (3, 2)
+        made.close()
+
+    asyncio.run(declare())
 
 
 async def refused_or_not(made: Rewriting, asked: Statement, session: Session) -> None:
