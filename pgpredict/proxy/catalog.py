@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pgpredict.catalog.asking import parameter_types
 from pgpredict.catalog.questions import Description
 from pgpredict.catalog.session import SessionCatalog
 
@@ -11,13 +10,10 @@ class ProxyCatalog(SessionCatalog):
     """Asks the session whose statement is rewritten, also for descriptions as the client is to get them."""
 
     def description(self, sql: str) -> bytes | None:
-        """Return the body of a query's RowDescription; None where there is none, or it must not be asked for.
-
-        :param sql: with parameters of types that PostgreSQL finds out
-        """
+        """Return the body of a query's RowDescription; None where there is none, or one must not ask."""
         if not self._may_fail:
             return None
-        question = Description(sql, tuple(parameter_types(sql)))
+        question = Description(sql, tuple(self.parameter_types(sql)))
         value = self._ask([question])[0].value
         self.findings.append((question, value))
         return value if isinstance(value, bytes) else None

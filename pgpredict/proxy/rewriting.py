@@ -56,8 +56,8 @@ class Changed:
     description: bytes | None = None
 
 
-#: a text, its encoding, and whether the server keeps it under a name
-_Key = tuple[bytes, str, bool]
+#: a text, its encoding, whether the server keeps it under a name, and what its parameters are declared as
+_Key = tuple[bytes, str, bool, tuple[int, ...]]
 
 
 def _executor(threads: int) -> concurrent.futures.ThreadPoolExecutor:
@@ -89,7 +89,7 @@ class Rewriting:
 
     def is_foreign(self, statement: Statement, encoding: str) -> bool:
         """Tell whether it is known that there is none of our syntax in a statement, whatever the database."""
-        kept = self._kept.variants((statement.sql, encoding, statement.kept))
+        kept = self._kept.variants(_key(statement, encoding))
         return bool(kept) and kept[0].made is None and not kept[0].findings
 
     async def rewrite(self, statement: Statement, session: Asking, limit: float) -> Changed | None:
@@ -99,7 +99,7 @@ class Rewriting:
         :raises RewriteError: for a form that is wrong or cannot be answered
         :raises StatementRefused: if it takes too long, or a question fails
         """
-        key = (statement.sql, session.encoding, statement.kept)
+        key = _key(statement, session.encoding)
         # other sessions change what is kept while this one waits for answers
         for kept in self._kept.variants(key):
             if await self._still_holds(kept, session):
@@ -143,7 +143,7 @@ class Rewriting:
             loop.call_soon_threadsafe(take, asked, future)
             return future.result()
 
-        catalog = ProxyCatalog(ask, may_fail=session.may_fail)
+        catalog = ProxyCatalog(ask, may_fail=session.may_fail, declared=statement.declared)
 
         def think_aloud() -> Changed | None:
             try:
@@ -177,6 +177,10 @@ class Rewriting:
             think.add_done_callback(_forget)
             for future in _outstanding(questions, answering):
                 future.set_exception(StatementRefused("the session has ended"))
+
+
+def _key(statement: Statement, encoding: str) -> _Key:
+    return statement.sql, encoding, statement.kept, statement.declared
 
 
 def _outstanding(

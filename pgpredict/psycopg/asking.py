@@ -68,9 +68,7 @@ def asked(
     else:
         pgconn.enter_pipeline_mode()
     try:
-        answers = yield from _exchange(
-            pgconn, commands, encoding, guarded=guarded, piped=piped
-        )
+        answers = yield from _exchange(pgconn, commands, encoding, guarded=guarded, piped=piped)
     finally:
         if pipeline is None and pgconn.status == pq.ConnStatus.OK:
             pgconn.exit_pipeline_mode()

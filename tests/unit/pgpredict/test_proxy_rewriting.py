@@ -10,7 +10,9 @@ import pytest
 
 from pgpredict.catalog import keeping
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.catalog.questions import Question
+from pgpredict.catalog.questions import Description, Question
+from pgpredict.proxy import frames
+from pgpredict.proxy.catalog import ProxyCatalog
 from pgpredict.proxy.errors import RewriteTooSlow
 from pgpredict.proxy.questions import Answer
 from pgpredict.proxy.rewriting import Rewriting
@@ -111,6 +113,41 @@ def test_more_threads_are_had_when_more_connections_are_allowed() -> None:
         made.close()
 
     asyncio.run(grow())
+
+
+def test_declared_types_go_into_the_questions_by_the_numbers_of_parameters() -> None:
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> Sequence[Answer]:
+        asked.extend(questions)
+        return [Answer() for _ in questions]
+
+    catalog = ProxyCatalog(ask, may_fail=True, declared=(20, 0, 23, 16))
+    catalog.description("SELECT $3, $5, $2, '$1'")
+    assert asked == [Description("SELECT $3, $5, $2, '$1'", (25, 0, 23, 25, 0))]
+
+
+def test_what_is_kept_depends_on_the_declared_types_of_parameters_if_there_are_any() -> None:
+    def parsed(sql: bytes, *types: int) -> Statement:
+        found = frames.statement(ord("P"), frames.parse(b"", sql, types)[_BODY:])
+        assert found is not None
+        return Statement(ord("P"), *found, b"")
+
+    sql = b"SELECT $1 FROM predict(m)"
+    assert parsed(sql, 23, 0).declared == (23, 0)
+    assert not parsed(sql, 0, 0).declared
+    assert not parsed(b"SELECT PREDICT(m)", 23).declared
+    assert not ours(1).declared
+
+    async def declare() -> None:
+        stats = Stats()
+        made = Rewriting(stats)
+        for types in ((), (23,), (25,), (0,), (23,)):
+            await refused_or_not(made, parsed(sql, *types), Session())
+        assert (stats.cache_misses, stats.cache_hits) == (3, 2)
+        made.close()
+
+    asyncio.run(declare())
 
 
 async def refused_or_not(made: Rewriting, asked: Statement, session: Session) -> None:
