@@ -4,7 +4,8 @@
 run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown
 must have the same columns and as many rows: the numbers depend on the training rows, which are fewer here.
 Where output has a line of ``...``, the other lines must occur in this order, whatever stands between them.
-``python`` blocks run with a ``connection``, its ``dsn`` and ``url``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand.
+``python`` blocks run with a ``connection``, its ``dsn`` and ``url``, a ``query``, a fitted ``pipeline`` and
+its ``rows`` at hand.
 Blocks marked ``text`` are not for running. A page's blocks run in order, in a database of their own. Commands
 in indented blocks are not run; their options must exist.
 """
