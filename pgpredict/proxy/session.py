@@ -277,7 +277,7 @@ class Session:
         if asked.status is not None:
             self.traffic.status = asked.status
         elif asked.error is not None:
-            self.traffic.failed = True
+            self.traffic.line.skip()
 
     def _account(self, kind: int, message: bytes) -> None:
         """Account for a message that the client gets in other words."""
