@@ -21,9 +21,9 @@ from rewriter import RewriteError, Setting, rewrite, split
 from rewriter.errors import UnknownModel
 
 from .catalog import Finding, SessionCatalog, refused
+from .changes import Origin
 from .errors import RewriteTooSlow, StatementRefused, Untranslatable
 from .questions import Answer, Question
-from .session import Origin
 from .statement import Statement
 from .stats import Stats
 

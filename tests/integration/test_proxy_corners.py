@@ -1,0 +1,81 @@
+"""Corners of the protocol between real clients and a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from tests.fix_proxy import RunningProxy, store_weight
+from tests.fix_server import Database
+
+
+@pytest.fixture
+def connection(proxy: RunningProxy, database: Database) -> Iterator[psycopg.Connection[Any]]:
+    with database.connect() as direct:
+        store_weight(direct, 10.0)
+    with proxy.connect(database) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("way", ["row", "batch"])
+def test_parameters_have_the_types_that_the_client_declares(
+    connection: psycopg.Connection[Any], way: str
+) -> None:
+    connection.execute(f"SET pgpredict.way = '{way}'")
+    pgconn = connection.pgconn
+    # $2 on purpose: the questions about FROM hold only that one
+    query = b"SELECT x, PREDICT(weight USING x AS a), $1 FROM (SELECT $2 AS x OFFSET 0) AS s"
+    for declared, value in ((701, b"2.5"), (23, b"3"), (701, b"2.5")):
+        pgconn.prepare(b"", query, [25, declared])
+        result = pgconn.describe_prepared(b"")
+        assert [result.ftype(index) for index in range(3)] == [declared, 701, 25]
+        result = pgconn.exec_prepared(b"", [b"t", value])
+        assert result.get_value(0, 1) == b"%g" % (10 * float(value)), result.error_message
+    assert pgconn.prepare(b"", query, [25]).error_field(pq.DiagnosticField.SQLSTATE) == b"42804"
+
+
+def test_later_errors_of_a_prepared_statement_point_into_the_client_s_text(
+    connection: psycopg.Connection[Any], database: Database
+) -> None:
+    connection.execute("CREATE TABLE t AS SELECT 1::float8 AS a, 2 AS b")
+    query = b"SELECT PREDICT(weight USING 2.0::float8 AS a), b FROM t"
+    gathered = b"SELECT b, PREDICT(weight) FROM t"
+    pgconn = connection.pgconn
+    with database.connect() as other:
+        for name in (b"s", b""):
+            pgconn.prepare(name, query)
+        pgconn.prepare(b"g", gathered)
+        assert pgconn.exec_prepared(b"s", None).get_value(0, 0) == b"20"
+        other.execute("ALTER TABLE t RENAME COLUMN b TO c")
+        # where the plan is made anew: at Bind, and to describe it
+        for result in (
+            *(pgconn.exec_prepared(name, None) for name in (b"s", b"", b"s")),
+            *(pgconn.describe_prepared(name) for name in (b"s", b"")),
+        ):
+            assert result.error_field(pq.DiagnosticField.SQLSTATE) == b"42703"
+            assert position(result) == b"%d" % (query.index(b"b FROM") + 1)
+        # what a FROM gives to a batch is told where that stands
+        assert position(pgconn.exec_prepared(b"g", None)) == b"%d" % (gathered.index(b"FROM") + 1)
+        other.execute("ALTER TABLE t RENAME COLUMN c TO b")
+    assert pgconn.exec_prepared(b"s", None).get_value(0, 0) == b"20"
+    connection.execute("DEALLOCATE s")
+    pgconn.prepare(b"s", b"SELECT a, b FROM t")
+    connection.execute("ALTER TABLE t RENAME COLUMN b TO c")
+    assert position(pgconn.exec_prepared(b"s", None)) == b"11"
+
+
+def test_errors_of_a_copy_come_when_it_is_executed(connection: psycopg.Connection[Any]) -> None:
+    query = b"COPY (SELECT PREDICT(weight USING 1.0::float8 AS a), 1 + nothing) TO STDOUT"
+    pgconn = connection.pgconn
+    result = pgconn.prepare(b"", query)
+    if result.status == pq.ExecStatus.COMMAND_OK:
+        result = pgconn.exec_prepared(b"", None)
+    assert position(result) == b"%d" % (query.index(b"nothing") + 1)
+
+
+def position(result: pq.abc.PGresult) -> bytes | None:
+    return result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
