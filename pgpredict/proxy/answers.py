@@ -20,6 +20,8 @@ _ERROR, _NOTICE, _DESCRIBED = b"ENT"
 _ASYNCHRONOUS = frozenset(b"NAS")
 #: those that end an answer, or are about a marked message; all else may be of any length
 _READ = frozenset(b"ZEN123TnCIs")
+#: parameter that questions change, for themselves
+_ENCODING = b"client_encoding\x00"
 _SYNTAX_ERROR = "42601"
 #: a message of the server's that is read whole is longer than this only by mistake: an answer, an error
 _LARGEST_READ = 1 << 28
@@ -54,13 +56,14 @@ class Answers:
         """Whether the server has answered what it was asked last."""
         return self._asking is None
 
-    def ask(self, questions: Sequence[Question], encoding: str) -> tuple[Asked, bytes]:
+    def ask(self, questions: Sequence[Question], encoding: str, *, wide: bool) -> tuple[Asked, bytes]:
         """Return questions, which are being answered, and bytes for the server.
 
-        :param encoding: Python's name of the client's encoding
+        :param encoding: Python's name of the encoding that they are asked in
+        :param wide: whether that is not the client's
         :raises UnicodeError: if a question cannot be said in it
         """
-        asked = Asked(questions, synced=not self._traffic.open, encoding=encoding)
+        asked = Asked(questions, synced=not self._traffic.open, encoding=encoding, wide=wide)
         messages = asked.messages()
         self._asking = asked
         return asked, messages
@@ -132,7 +135,8 @@ class Answers:
                     self._answered(self._asking)
                 return b"", True
             # a notice is about our question
-            return (b"", True) if kind == _NOTICE else (None, False)
+            is_ours = kind == _NOTICE or (self._asking.wide and message.startswith(_ENCODING, frames.HEAD))
+            return (b"", True) if is_ours else (None, False)
         mark = self._traffic.line.mark
         if not isinstance(mark, Mark):
             return None, False

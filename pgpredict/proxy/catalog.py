@@ -9,7 +9,7 @@ from pgpredict.catalog import queries
 from pgpredict.catalog.asking import AskingCatalog, Field
 from rewriter import DescribeError, ModelInfo
 
-from .errors import StatementRefused
+from .errors import StatementRefused, Untranslatable
 from .questions import Answer, Description, Question, Rows
 
 #: asks the server, and waits for the answers
@@ -30,18 +30,23 @@ class SessionCatalog(AskingCatalog):
     """Asks the session whose statement is rewritten.
 
     :param ask: how
-    :param encoding: Python's name of the client's encoding
+    :param encoding: Python's name of the encoding that is asked in
+    :param widens: whether another encoding may have letters that this one lacks
     :param may_fail: whether a question that fails leaves the session's transaction as it was
     :param declared: oids of the types that a Parse declares for its parameters
+    :ivar encoding: the parameter
     :ivar findings: what was asked and answered: while the answers are the same, so is the result
     :ivar installed: whether the database has pgpredict; None if that was not asked
     """
 
-    def __init__(self, ask: Ask, encoding: str, *, may_fail: bool, declared: Sequence[int] = ()) -> None:
+    def __init__(
+        self, ask: Ask, encoding: str, *, may_fail: bool, widens: bool = False, declared: Sequence[int] = ()
+    ) -> None:
         super().__init__(declared)
         self._ask = ask
-        self._encoding = encoding
+        self.encoding = encoding
         self._may_fail = may_fail
+        self._widens = widens
         self.findings: list[Finding] = []
         self.installed: bool | None = None
 
@@ -66,6 +71,8 @@ class SessionCatalog(AskingCatalog):
         answer = self._ask([question])[0]
         if answer.error is not None:
             error = answer.error
+            if self._widens and error.get("C") == Untranslatable.sqlstate:
+                raise refused(error)
             position = error.get("P")
             raise DescribeError(
                 error.get("M", ""),
@@ -74,7 +81,7 @@ class SessionCatalog(AskingCatalog):
                 int(position) if position else None,
             )
         self.findings.append((question, answer.row))
-        return answer.columns(self._encoding)
+        return answer.columns(self.encoding)
 
     def description(self, sql: str) -> bytes | None:
         """Return the body of a query's RowDescription; None where there is none, or one must not ask."""

@@ -15,6 +15,24 @@ from . import frames
 _COLUMN = struct.Struct("!IhIhih")
 
 
+def in_encoding(body: bytes, encoding: str) -> bytes | None:
+    """Return a RowDescription whose names are in UTF-8 with names in another encoding.
+
+    :param encoding: Python's name of it
+    :return: None if it lacks a letter
+    """
+    made, place = [body[:2]], 2
+    for name, *_ in frames.columns(body):
+        place += len(name) + 1
+        try:
+            made.append(frames.cstring(name.decode().encode(encoding)))
+        except UnicodeError:
+            return None
+        made.append(body[place : place + _COLUMN.size])
+        place += _COLUMN.size
+    return b"".join(made)
+
+
 def with_origins(body: bytes, due: bytes) -> bytes | None:
     """Return a RowDescription with the tables and numbers of another one's columns.
 

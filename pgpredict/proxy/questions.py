@@ -18,6 +18,15 @@ NAME = b"_pgpredict"
 SAVEPOINT = "SAVEPOINT _pgpredict"
 RELEASE = "RELEASE SAVEPOINT _pgpredict"
 UNDO = "ROLLBACK TO SAVEPOINT _pgpredict"
+# A client's encoding may lack letters of a name; for the time of some questions it is UTF-8. What it was is
+# kept on the server: it may have been changed in this batch, without being reported yet.
+WIDEN = (
+    "SELECT pg_catalog.set_config('pgpredict.encoding', pg_catalog.current_setting('client_encoding'), true),"
+    " pg_catalog.set_config('client_encoding', 'UTF8', true)"
+)
+NARROW = (
+    "SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('pgpredict.encoding'), true)"
+)
 #: closes what a question leaves, if anything
 CLOSE = frames.close_portal(NAME) + frames.close_statement(NAME)
 _CLOSES = 2
@@ -118,13 +127,15 @@ class Asked:
 
     :ivar questions: what is asked
     :ivar synced: whether a Sync ends them, so that a ReadyForQuery does; else each Close is waited for
-    :ivar encoding: Python's name of the client's encoding
+    :ivar encoding: Python's name of the encoding that they are asked in
+    :ivar wide: whether that is not the client's
     :ivar status: of the transaction afterwards
     """
 
     questions: Sequence[Question]
     synced: bool
     encoding: str
+    wide: bool = False
     answers: list[Answer] = field(default_factory=list)
     status: str | None = None
 

@@ -22,6 +22,7 @@ from rewriter.errors import UnknownModel
 
 from .catalog import Finding, SessionCatalog, refused
 from .changes import Origin
+from .descriptions import in_encoding
 from .errors import RewriteTooSlow, StatementRefused, Untranslatable
 from .questions import Answer, Question
 from .statement import Statement
@@ -50,8 +51,16 @@ class Asking(Protocol):
         """Whether a question that fails leaves the transaction as it was."""
         ...
 
-    def ask(self, questions: Sequence[Question]) -> Awaitable[Sequence[Answer]]:
-        """Ask the server within the session."""
+    @property
+    def widens(self) -> bool:
+        """Whether there may be letters that only a question in UTF-8 can be answered with."""
+        ...
+
+    def ask(self, questions: Sequence[Question], *, wide: bool) -> Awaitable[Sequence[Answer]]:
+        """Ask the server within the session.
+
+        :param wide: whether to ask in UTF-8, whatever the client's encoding
+        """
         ...
 
 
@@ -74,6 +83,7 @@ class _Kept:
     changed: Changed | None
     findings: list[Finding]
     size: int
+    wide: bool
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -126,14 +136,23 @@ class Rewriting:
         :raises StatementRefused: if it takes too long, or a question fails
         """
         key = _key(statement, session.encoding)
+        # in an open batch no question may fail for want of a letter
+        wide = session.widens and not session.may_fail
         # other sessions change what is kept while this one waits for answers
         for kept in list(self._kept.get(key, ())):
+            if wide > kept.wide or kept.wide > session.widens:
+                continue
             if await self._still_holds(kept, session):
                 self._stats.cache_hits += 1
                 self._keep(key, kept)
                 return kept.changed
         self._stats.cache_misses += 1
-        made = await self._think(statement, session, limit)
+        try:
+            made = await self._think(statement, session, limit, wide=wide)
+        except (RewriteError, StatementRefused) as error:
+            if wide or not session.widens or error.sqlstate != Untranslatable.sqlstate:
+                raise
+            made = await self._think(statement, session, limit, wide=True)
         if len(statement.sql) <= LONGEST:
             self._keep(key, made)
         return made.changed
@@ -155,7 +174,7 @@ class Rewriting:
             return True
         if not kept.is_fresh:
             return False
-        answers = await session.ask([question for question, _ in kept.findings])
+        answers = await session.ask([question for question, _ in kept.findings], wide=kept.wide)
         failed = next((answer.error for answer in answers if answer.error is not None), None)
         if failed is not None:
             if not session.may_fail:
@@ -163,7 +182,7 @@ class Rewriting:
             return False
         return [answer.row for answer in answers] == [row for _, row in kept.findings]
 
-    async def _think(self, statement: Statement, session: Asking, limit: float) -> _Kept:
+    async def _think(self, statement: Statement, session: Asking, limit: float, *, wide: bool) -> _Kept:
         loop = asyncio.get_running_loop()
         encoding = session.encoding
         questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]]
@@ -181,7 +200,13 @@ class Rewriting:
             loop.call_soon_threadsafe(take, asked, future)
             return future.result()
 
-        catalog = SessionCatalog(ask, encoding, may_fail=session.may_fail, declared=statement.declared)
+        catalog = SessionCatalog(
+            ask,
+            "utf-8" if wide else encoding,
+            may_fail=session.may_fail,
+            widens=session.widens and not wide,
+            declared=statement.declared,
+        )
 
         def think_aloud() -> Changed | None:
             try:
@@ -209,8 +234,9 @@ class Rewriting:
                     ) from None
                 if not asked:
                     changed = await think
-                    return _Kept(changed, catalog.findings, _size(statement, changed, catalog.findings))
-                answering.set_result(await session.ask(asked))
+                    size = _size(statement, changed, catalog.findings)
+                    return _Kept(changed, catalog.findings, size, wide)
+                answering.set_result(await session.ask(asked, wide=wide))
         finally:
             # the thread must not wait for answers that never come, also not to what it asks later
             has_ended = True
@@ -271,6 +297,8 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
         if any(run.way == "batch" for run in rewritten.runs):
             # columns that come out of batches have lost their tables
             description = catalog.description(rewritten.described)
+            if description is not None and catalog.encoding != encoding:
+                description = in_encoding(description, encoding)
     if not changed:
         return None
 

@@ -180,15 +180,16 @@ class Session:
         """Return what makes the server answer all that it was sent of an open batch."""
         return frames.FLUSH if self.traffic.open and not self.traffic.skipping else b""
 
-    def ask(self, questions: Sequence[Question], encoding: str) -> tuple[Asked, bytes]:
+    def ask(self, questions: Sequence[Question], encoding: str, *, wide: bool = False) -> tuple[Asked, bytes]:
         """Ask the server something; return the questions, which are being answered, and bytes for the server.
 
         To be called while the server is quiet.
 
-        :param encoding: Python's name of the client's encoding
+        :param encoding: Python's name of the encoding that they are asked in
+        :param wide: whether that is not the client's
         :raises UnicodeError: if a question cannot be said in it
         """
-        return self._answers.ask(questions, encoding)
+        return self._answers.ask(questions, encoding, wide=wide)
 
     @property
     def is_answered(self) -> bool:

@@ -204,7 +204,9 @@ def test_encodings_of_the_client(connection: psycopg.Connection[Any], encoding: 
     assert connection.execute(PREDICT).fetchone() is not None
 
 
-def test_names_that_the_client_s_encoding_does_not_have(connection: psycopg.Connection[Any]) -> None:
+def test_names_that_the_statement_needs_and_the_client_s_encoding_lacks(
+    connection: psycopg.Connection[Any],
+) -> None:
     connection.execute('CREATE TABLE t AS SELECT 3::float8 AS a, 1 AS "ł"')
     connection.execute("SET client_encoding = 'LATIN1'")
     for _ in range(2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,7 +11,7 @@ import pytest
 from psycopg import pq
 
 from tests.fix_proxy import RunningProxy, store_weight
-from tests.fix_server import Database
+from tests.fix_server import Database, Server
 
 
 @pytest.fixture
@@ -79,3 +80,78 @@ def test_errors_of_a_copy_come_when_it_is_executed(connection: psycopg.Connectio
 
 def position(result: pq.abc.PGresult) -> bytes | None:
     return result.error_field(pq.DiagnosticField.STATEMENT_POSITION)
+
+
+def check_other_letters(connection: psycopg.Connection[Any], name: str) -> None:
+    """Predict over a table with a column that the client's encoding has no letters for."""
+    statement = f'SELECT PREDICT(weight), "{name}" FROM t'
+    for _ in range(3):
+        assert connection.execute(statement).fetchall() == [(30.0, "größe")]
+        assert connection.execute(statement, prepare=True).fetchall() == [(30.0, "größe")]
+    with connection.transaction():
+        connection.execute("SAVEPOINT _pgpredict")
+        assert connection.execute(statement + " WHERE true").fetchall() == [(30.0, "größe")]
+        assert connection.execute(statement + " WHERE true").fetchall() == [(30.0, "größe")]
+        with pytest.raises(psycopg.errors.UndefinedColumn) as caught:
+            connection.execute(f'SELECT PREDICT(weight), "{name}", ö FROM t')
+        assert caught.value.diag.statement_position == str(29 + len(name))
+        connection.execute("ROLLBACK TO SAVEPOINT _pgpredict")
+        assert connection.execute(statement).fetchall() == [(30.0, "größe")]
+    with connection.pipeline():
+        connection.execute("BEGIN")
+        first = connection.execute(statement + " WHERE 1 = 1")
+        second = connection.execute(f'SELECT "{name}" FROM t')
+        connection.execute("COMMIT")
+        assert [*first.fetchall(), *second.fetchall()] == [(30.0, "größe"), ("größe",)]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1252", "SQL_ASCII"])
+def test_letters_that_only_other_columns_have(
+    connection: psycopg.Connection[Any], tmp_path: Path, encoding: str
+) -> None:
+    connection.execute('CREATE TABLE t AS SELECT 3::float8 AS a, 1 AS "ł", \'größe\'::text AS "spälte"')
+    connection.execute(f"SET client_encoding = '{encoding}'")
+    if encoding == "SQL_ASCII":
+        statement = 'SELECT PREDICT(weight), "spälte" FROM t'.encode()
+        assert connection.pgconn.exec_(statement).get_value(0, 1) == "größe".encode()
+        return
+    # nothing is said of what the proxy does with the encoding
+    with (tmp_path / "trace").open("w+", encoding="latin-1") as trace:
+        connection.pgconn.trace(trace.fileno())
+        check_other_letters(connection, "spälte")
+        connection.pgconn.untrace()
+        trace.seek(0)
+        said = trace.read()
+    assert "ReadyForQuery" in said
+    # but that PostgreSQL 13 says once more what it is when a pipeline ends
+    reported = [line for line in said.splitlines() if "ParameterStatus" in line]
+    assert all(line.endswith(f'"client_encoding" "{encoding}"') for line in reported)
+    assert len(reported) <= (connection.info.server_version < 140000)
+    assert connection.execute("SHOW client_encoding").fetchone() == (encoding,)
+    connection.execute("BEGIN; SET client_encoding = 'UTF8'")
+    assert connection.execute('SELECT PREDICT(weight), "ł" FROM t').fetchall() == [(30.0, 1)]
+    connection.execute("ROLLBACK")
+    assert connection.execute("SHOW client_encoding").fetchone() == (encoding,)
+
+
+def test_a_client_without_an_encoding_speaks_the_database_s(proxy: RunningProxy, server: Server) -> None:
+    name = "latin_one"
+    with server.admin() as admin:
+        admin.execute(
+            f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        )
+        try:
+            database = Database(name, server.dsn(name), server)
+            with database.connect() as direct:
+                direct.execute("CREATE EXTENSION pgpredict CASCADE")
+                store_weight(direct, 10.0)
+                direct.execute("CREATE TABLE t AS SELECT 3::float8 AS a, 'größe'::text AS \"spälte\"")
+            with proxy.connect(database) as connection:
+                check_other_letters(connection, "spälte")
+                connection.execute("SET client_encoding = 'SQL_ASCII'")
+                statement = 'SELECT PREDICT(weight), "spälte", nö FROM t'.encode("latin-1")
+                assert position(connection.pgconn.exec_(statement)) == b"35"
+                result = connection.pgconn.exec_(statement.replace(", nö".encode("latin-1"), b""))
+                assert result.get_value(0, 1) == "größe".encode("latin-1")
+        finally:
+            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

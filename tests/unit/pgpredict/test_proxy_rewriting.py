@@ -25,11 +25,12 @@ class Session:
 
     encoding = "utf-8"
     may_fail = True
+    widens = False
 
     def __init__(self) -> None:
         self.asked = 0
 
-    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+    async def ask(self, questions: Sequence[Question], *, wide: bool) -> Sequence[Answer]:
         self.asked += 1
         await asyncio.sleep(0)
         return [Answer(data_row(b'[{"installed": false}]')[_BODY:]) for _ in questions]
