@@ -15,7 +15,8 @@ from .errors import Malformed
 from .questions import Asked, Question
 from .traffic import Traffic
 
-_ERROR, _NOTICE, _DESCRIBED = b"ENT"
+_QUERY = b"Q"[0]
+_READY, _ERROR, _NOTICE, _DESCRIBED = b"ZENT"
 #: the server sends these when it likes: NoticeResponse, NotificationResponse, ParameterStatus
 _ASYNCHRONOUS = frozenset(b"NAS")
 #: those that end an answer, or are about a marked message; all else may be of any length
@@ -34,9 +35,10 @@ class Answers:
 
     :param traffic: accounts for what has come
     :param changes: statements that were changed
+    :ivar has_failed: whether the statement that was to end a failed transaction did not
     """
 
-    __slots__ = ("_asking", "_awaited", "_changes", "_inbox", "_traffic")
+    __slots__ = ("_asking", "_awaited", "_changes", "_inbox", "_leaves", "_traffic", "has_failed")
 
     def __init__(self, traffic: Traffic, changes: Changes) -> None:
         self._traffic, self._changes = traffic, changes
@@ -45,6 +47,9 @@ class Answers:
         self._awaited = 0
         #: questions of ours that the server has not answered yet
         self._asking: Asked | None = None
+        #: whether the first statement of a Query runs that ends a failed transaction
+        self._leaves = False
+        self.has_failed = False
 
     @property
     def is_whole(self) -> bool:
@@ -54,7 +59,14 @@ class Answers:
     @property
     def is_answered(self) -> bool:
         """Whether the server has answered what it was asked last."""
-        return self._asking is None
+        return self._asking is None and not self._leaves
+
+    def leave(self) -> None:
+        """Take note that the first statement of a Query is under way that ends a failed transaction.
+
+        The client is told what comes of it, and that it is over only if it fails.
+        """
+        self._leaves, self.has_failed = True, False
 
     def ask(self, questions: Sequence[Question], encoding: str, *, wide: bool) -> tuple[Asked, bytes]:
         """Return questions, which are being answered, and bytes for the server.
@@ -70,7 +82,7 @@ class Answers:
 
     @property
     def _looks(self) -> bool:
-        return self._asking is not None or self._traffic.line.is_marked
+        return self._asking is not None or self._leaves or self._traffic.line.is_marked
 
     def server(self, data: bytes) -> bytes:
         """Take bytes of the server's; return those for the client.
@@ -137,6 +149,8 @@ class Answers:
             # a notice is about our question
             is_ours = kind == _NOTICE or (self._asking.wide and message.startswith(_ENCODING, frames.HEAD))
             return (b"", True) if is_ours else (None, False)
+        if self._leaves:
+            return self._left(kind, message)
         mark = self._traffic.line.mark
         if not isinstance(mark, Mark):
             return None, False
@@ -158,6 +172,17 @@ class Answers:
             self._traffic.status = asked.status
         elif asked.error is not None:
             self._traffic.line.skip()
+
+    def _left(self, kind: int, message: bytes) -> tuple[bytes | None, bool]:
+        self.has_failed = self.has_failed or kind == _ERROR
+        if kind != _READY:
+            return None, False
+        self._leaves = False
+        if self.has_failed:
+            self._traffic.sent(_QUERY)
+            return None, False
+        self._traffic.status = chr(message[frames.HEAD])
+        return b"", True
 
     def _complaint(self, mark: Mark, kind: int, body: bytes) -> bytes | None:
         """Return an error or notice in terms of the client's text; None if it is as it should be."""

@@ -36,7 +36,8 @@ _ALL = b"\x00"
 Origin = Callable[[int], int | None]
 
 
-def _same(position: int) -> int:
+def same(position: int) -> int:
+    """Return a position in a text that was not changed."""
     return position
 
 
@@ -50,7 +51,7 @@ class Change:
     :ivar forgets: names of prepared statements that are gone once it has run
     """
 
-    origin: Origin = _same
+    origin: Origin = same
     description: bytes | None = None
     size: int = 0
     forgets: tuple[bytes, ...] = ()

@@ -8,7 +8,18 @@ from collections.abc import Callable, Sequence
 from .catalog import refused
 from .encodings import codec, is_convertible
 from .errors import Canceled, TransactionFailed, Untranslatable, error_response
-from .questions import NARROW, RELEASE, SAVEPOINT, UNDO, WIDEN, Answer, Asked, Command, Question
+from .questions import (
+    NARROW,
+    RELEASE,
+    SAVEPOINT,
+    UNDO,
+    WIDEN,
+    Answer,
+    Asked,
+    Command,
+    Description,
+    Question,
+)
 from .session import Session
 
 
@@ -96,6 +107,20 @@ class Inquiry:
         if failed is not None and (failed.get("C") == Canceled.sqlstate or len(answers) <= len(before)):
             raise refused(failed)
         return answers[len(before) : len(before) + len(questions)]
+
+    async def outline(self, text: str) -> Answer:
+        """Return what the server says to a text of several statements, in a transaction that has failed."""
+        return (await self._exchange([Description(text)]))[-1]
+
+    async def leave(self, first: str) -> bool:
+        """Run the first statement of a Query, which ends the failed transaction; return whether it does."""
+        self._answered = asyncio.get_running_loop().create_future()
+        self._write(self._session.leave(first.encode(self.encoding)))
+        try:
+            await self._answered
+        finally:
+            self._answered = None
+        return self._session.has_left
 
     async def _exchange(self, questions: Sequence[Question], *, wide: bool = False) -> Sequence[Answer]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -10,12 +11,15 @@ from collections.abc import Callable
 from rewriter import RewriteError
 
 from . import frames
-from .errors import Canceled, Malformed, ProxyError, StatementRefused, error_response
+from .changes import same
+from .errors import Canceled, Malformed, ProxyError, StatementRefused, TransactionFailed, error_response
 from .inquiry import Inquiry
-from .rewriting import Rewriting
+from .leaving import find_leaving
+from .rewriting import Changed, Rewriting
 from .session import Session
 from .settings import ProxySettings
 from .side import Side
+from .statement import Statement
 from .stats import Stats, count
 from .upstream import Upstream
 
@@ -155,7 +159,12 @@ class Relay:
             return
         inquiry.begin()
         try:
-            changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
+            try:
+                changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
+            except TransactionFailed:
+                changed = await self._behind(statement)
+            if session.statement is None:
+                return
             if inquiry.canceled:
                 raise Canceled
         except (RewriteError, StatementRefused) as error:
@@ -175,6 +184,31 @@ class Relay:
         logger.debug(
             "event=rewrite connection=%d class=%s ms=%.2f", self.number, statement.word, seconds * 1000
         )
+
+    async def _behind(self, statement: Statement) -> Changed | None:
+        """Rewrite what follows the first statement of a Query, if that ends the failed transaction.
+
+        :return: None if that has failed, and the Query is over
+        """
+        inquiry = self.inquiry
+        leaving = find_leaving(statement, inquiry.encoding)
+        if leaving is None:
+            raise TransactionFailed
+        leaving.check(await inquiry.outline(leaving.outline))
+        if inquiry.canceled:
+            raise Canceled
+        if not await inquiry.leave(leaving.first):
+            self.server.write(self.session.drop())
+            return None
+        rest = dataclasses.replace(statement, sql=leaving.rest.encode(inquiry.read_encoding()))
+        try:
+            changed = await self._rewriting.rewrite(rest, inquiry, self.settings.rewrite_seconds)
+        except RewriteError as error:
+            error.position = None if error.position is None else error.position + len(leaving.first)
+            raise
+        if changed is None:
+            return Changed(rest.sql, leaving.behind(same))
+        return dataclasses.replace(changed, origin=leaving.behind(changed.origin))
 
     def _refuse(self, error: RewriteError | StatementRefused) -> None:
         count(self._stats.errors, error.sqlstate)

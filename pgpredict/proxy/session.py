@@ -191,6 +191,27 @@ class Session:
         """
         return self._answers.ask(questions, encoding, wide=wide)
 
+    def leave(self, first: bytes) -> bytes:
+        """Run the first statement of the Query that waits, which ends a failed transaction.
+
+        :return: bytes for the server
+        """
+        self._answers.leave()
+        return frames.query(first)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether that statement has succeeded."""
+        return not self._answers.has_failed
+
+    def drop(self) -> bytes:
+        """Take note that the Query that waits is over, since its first statement has failed.
+
+        :return: bytes for the server
+        """
+        self.statement = None
+        return self._resume()
+
     @property
     def is_answered(self) -> bool:
         """Whether the server has answered what it was asked last."""

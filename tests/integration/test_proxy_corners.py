@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import pq
 
-from tests.fix_proxy import RunningProxy, store_weight
+from tests.fix_proxy import PREDICT, RunningProxy, store_weight
 from tests.fix_server import Database, Server
 
 
@@ -155,3 +155,95 @@ def test_a_client_without_an_encoding_speaks_the_database_s(proxy: RunningProxy,
                 assert result.get_value(0, 1) == "größe".encode("latin-1")
         finally:
             admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def message_of(result: pq.abc.PGresult) -> str | None:
+    message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY)
+    return None if message is None else message.decode("latin-1")
+
+
+def everything(connection: psycopg.Connection[Any], message: str) -> list[Any]:
+    """Return all that a server says to a message, and the transaction's state behind it."""
+    pgconn = connection.pgconn
+    found: list[Any] = []
+    pgconn.notice_handler = lambda result: found.append(result.error_field(pq.DiagnosticField.SQLSTATE))
+    pgconn.send_query(message.encode(connection.info.encoding))
+    while (result := pgconn.get_result()) is not None:
+        rows = [result.get_value(row, 0) for row in range(result.ntuples)]
+        found.append((result.command_status, rows, message_of(result), position(result)))
+    return [*found, pgconn.transaction_status]
+
+
+FAILED = "BEGIN; CREATE TABLE made AS SELECT 1::float8 AS a; SAVEPOINT s; SELECT 1 / 0"
+#: {0} is a prediction
+LEAVING = [
+    "ROLLBACK; SELECT {0}",
+    "COMMIT; SELECT {0}",
+    "ROLLBACK TO s; SELECT {0} + a FROM made",
+    "ROLLBACK WORK TO SAVEPOINT nowhere; SELECT {0}",
+    "ROLLBACK AND CHAIN; SELECT {0}; SELECT now() = transaction_timestamp()",
+    "COMMIT AND NO CHAIN; SELECT {0}",
+    "ABORT; BEGIN; SELECT {0}; SELECT 1 / 0; SELECT {0}",
+    "; END WORK; ; SELECT 1; SELECT {0}; SELECT {0}, nothing",
+    "/* ; */ ROLLBACK; SELECT {0} FORM kept",
+    "ROLLBACK; SELECT {0}; SELEC",
+    "ROLLBACK TO s; SELECT {0}; ROLLBACK; SELECT {0}; ROLLBACK",
+    "ROLLBACK; SELECT {0}, 'größe' AS \"spälte\", nö",
+    "SELECT 1; ROLLBACK; SELECT {0}",
+    "SELECT {0}",
+    "ROLLBACK PREPARED 'x'; SELECT {0}",
+    "PREPARE TRANSACTION 'x'; SELECT {0}",
+    "ROLLBACK; INSERT INTO kept SELECT {0} RETURNING a; SELECT count(*) FROM kept; SELECT 1 / 0",
+    "ROLLBACK; INSERT INTO kept SELECT {0} RETURNING a; COMMIT; SELECT 1 / 0",
+    "ROLLBACK; DECLARE c CURSOR FOR SELECT {0}; FETCH c; SELECT {0}",
+    "ROLLBACK; COPY (SELECT {0} WHERE false) TO STDOUT (FORMAT nonsense)",
+]
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_a_message_that_ends_a_failed_transaction_goes_on(
+    connection: psycopg.Connection[Any], database: Database, encoding: str
+) -> None:
+    form, plain = "PREDICT(weight USING 2.0::float8 AS a)", "20::float8"
+    with database.connect() as direct:
+        for each in (connection, direct):
+            each.execute(f"SET client_encoding = '{encoding}'")
+        for message in [*LEAVING, *LEAVING]:
+            found = []
+            for each, value in ((connection, form), (direct, plain.ljust(len(form)))):
+                direct.execute("CREATE TABLE kept (a float8)")
+                everything(each, FAILED)
+                assert each.info.transaction_status == pq.TransactionStatus.INERROR
+                found.append(everything(each, message.format(value)))
+                each.execute("ROLLBACK")
+                found[-1].append(direct.execute("SELECT a FROM kept").fetchall())
+                direct.execute("DROP TABLE kept")
+            assert found[0] == found[1], message
+
+
+def test_what_cannot_be_told_in_a_failed_transaction_is_refused(connection: psycopg.Connection[Any]) -> None:
+    for statement in (
+        "DECLARE c CURSOR FOR " + PREDICT,
+        "SELECT * FROM (SELECT 2.0::float8 AS a) AS t JOIN models.weight AS m",
+    ):
+        everything(connection, FAILED)
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction) as caught:
+            connection.execute(f"ROLLBACK; {statement}")
+        assert "message of its own" in (caught.value.diag.message_hint or "")
+        assert connection.info.transaction_status == pq.TransactionStatus.INERROR
+        connection.execute("ROLLBACK")
+        assert connection.execute(PREDICT).fetchone() == (20.0,)
+
+
+def test_an_error_of_ours_behind_the_end_of_a_failed_transaction(
+    connection: psycopg.Connection[Any],
+) -> None:
+    everything(connection, FAILED)
+    message = "ROLLBACK; SELECT 1; SELECT PREDICT(weihgt USING 1 AS a)"
+    (tag, *_), (_, _, error, place), status = everything(connection, message)
+    assert (tag, place, status) == (b"ROLLBACK", b"36", pq.TransactionStatus.IDLE)
+    assert "weihgt" in (error or "")
+    everything(connection, FAILED)
+    # of one that is wrong in itself nothing runs, as of a syntax error
+    (_, _, error, place), status = everything(connection, "ROLLBACK; SELECT PREDICT(weight USING 1)")
+    assert (place, status) == (b"39", pq.TransactionStatus.INERROR)
