@@ -89,7 +89,7 @@ class Answers:
 
         :raises Malformed: if they are not the protocol
         """
-        if not self._looks:
+        if not self._looks and not self._inbox:
             self._traffic.received(data)
             return data
         passed: list[bytes] = []
@@ -142,6 +142,8 @@ class Answers:
         :return: what the client gets in its place, None for the message itself, and whether it answers us
         """
         if self._asking is not None:
+            if kind == _READY and not self._asking.is_complete:
+                return None, False  # of a Sync that a COPY was thought to have ignored
             if kind not in _ASYNCHRONOUS:
                 if self._asking.feed(kind, message[frames.HEAD :]):
                     self._answered(self._asking)

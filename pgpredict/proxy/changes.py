@@ -8,6 +8,7 @@ has answered it, since it may fail.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,6 +125,19 @@ class Changes:
         """Return the mark of a statement that is too long to be looked at."""
         return Mark(kind, body.partition(b"\x00")[0][:NAME] if kind == _PARSE else b"")
 
+    def of_decided(self, kind: int, body: bytes, change: Change | None, refusal: bytes | None) -> Mark | None:
+        """Return the mark of a statement that was looked at.
+
+        :param body: of the client's message
+        """
+        mark = self._mark_of_text(kind, body) if self.any else None
+        if change is None and refusal is None:
+            return mark
+        if change is not None and mark is not None and mark.change is not None:
+            change = dataclasses.replace(change, forgets=mark.change.forgets)
+        name = body.partition(b"\x00")[0][:NAME] if kind == _PARSE else b""
+        return Mark(kind, name, change=change, refusal=refusal)
+
     def _mark_of_text(self, kind: int, body: bytes) -> Mark | None:
         forgets = _forgotten(body) if self._statements else ()
         change = Change(forgets=forgets) if forgets else None
@@ -163,6 +177,9 @@ class Changes:
 
 def _forgotten(body: bytes) -> tuple[bytes, ...]:
     """Return the names of prepared statements that a text gives up."""
+    lowered = body.lower()
+    if b"deallocate" not in lowered and b"discard" not in lowered:
+        return ()
     return tuple(_given_up(*found) for found in _DEALLOCATE.findall(body))
 
 

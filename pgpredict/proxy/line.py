@@ -7,6 +7,9 @@ PostgreSQL's rules, which decide how many answers there will be:
   or FunctionCall too. An error in the answer to one of the latter is followed by its ReadyForQuery.
 - While it copies in, it ignores Sync and Flush. CopyDone and CopyFail end the COPY; any other message does so
   with an error, and is not run itself. At any other time rows, CopyDone and CopyFail are ignored.
+
+One thing cannot be known: whether a COPY that fails over a row has come past a Sync that was sent among rows.
+It is taken for ignored; nobody who waits for the server's answers sends one there.
 """
 
 from __future__ import annotations

@@ -154,6 +154,11 @@ class Asked:
         """The error of the question that failed, if one did."""
         return self.answers[-1].error if self.answers else None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has answered all, or has failed, so that a ReadyForQuery is the end."""
+        return self.error is not None or (self._closes == 0 and len(self.answers) == len(self.questions))
+
     def feed(self, kind: int, body: bytes) -> bool:
         """Take a message of the server's; return whether it was the last."""
         if kind in b"DT":

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from . import frames
 from .answers import Answers
-from .changes import NAME, NAMES, Change, Changes, Mark, Origin
+from .changes import NAMES, Change, Changes, Mark, Origin
 from .errors import Malformed
 from .questions import Asked, Question
 from .statement import Statement
@@ -252,12 +252,8 @@ class Session:
         statement, self.statement = self.statement, None
         if statement is None:
             raise AssertionError("no statement waits")
-        mark: Mark | None = None
-        if change is not None or refusal is not None:
-            mark = Mark(statement.kind, statement.name[:NAME], change=change, refusal=refusal)
-        elif self._changes.any:
-            mark = self._changes.mark(statement.kind, statement.message[frames.HEAD :])
-        self.traffic.sent(statement.kind, mark)
+        body = statement.message[frames.HEAD :]
+        self.traffic.sent(statement.kind, self._changes.of_decided(statement.kind, body, change, refusal))
         return statement
 
     def _resume(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What the proxy thinks that a server owes, against what the server sends, for messages in any order."""
+"""Messages in any order: what the proxy thinks that a server owes, and what a client gets through it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 import pytest
@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from pgpredict.proxy import frames
 from pgpredict.proxy.frames import frame
 from pgpredict.proxy.traffic import Traffic
-from tests.fix_server import Server
+from tests.fix_proxy import RunningProxy, store_weight
+from tests.fix_server import Database, Server
 
 #: seconds after which a server that has said nothing is going to say nothing
 PATIENCE = 10
@@ -37,7 +38,7 @@ MESSAGES = {
     "copy in": frames.query(b"COPY pg_temp.t FROM STDIN; SELECT 1; COPY pg_temp.t FROM STDIN"),
     "copy frozen": frames.query(b"COPY pg_temp.t FROM STDIN (FREEZE)"),
     "copy out": frames.query(b"COPY (SELECT 1) TO STDOUT"),
-    "call": function(2026),
+    "call": function(89),
     "wrong call": function(1),
     "parse": frames.parse(b"", b"SELECT generate_series(1, 3)"),
     "parse nothing": frames.parse(b"", b""),
@@ -78,6 +79,7 @@ class Client:
         self.ended = False
         self.errors: list[str] = []
         self.rows: list[bytes] = []
+        self.said: list[tuple[int, bytes]] = []
         self._rest = b""
 
     def send(self, message: bytes) -> None:
@@ -111,6 +113,7 @@ class Client:
             if passed + len(message) > len(data):
                 break
             passed += len(message)
+            self.said.append((kind, body))
             if kind == ord("Z"):
                 assert self.traffic.pending, "a ReadyForQuery that nobody has waited for"
             elif kind == ord("E"):
@@ -131,16 +134,50 @@ def sound(sent: Sequence[str]) -> Iterator[str]:
         yield name
 
 
+def converse(sock: socket.socket, sent: Sequence[str], messages: Mapping[str, bytes]) -> Client:
+    """Send messages, wait where that is said, and end whatever was begun."""
+    sock.settimeout(PATIENCE)
+    client = Client(sock)
+    for name in sound(sent):
+        if name == WAIT:
+            client.wait()
+        else:
+            client.send(messages[name])
+    client.wait()
+    for _ in range(3):  # the end of two COPYs of one message
+        if client.traffic.copying:
+            client.send(messages["copy fail"])
+            client.wait()
+    client.send(frames.SYNC)
+    client.wait()
+    client.send(frames.query(b"ROLLBACK; SELECT 'the end'"))
+    client.wait()
+    return client
+
+
+@contextlib.contextmanager
+def prepared(dsn: str) -> Iterator[socket.socket]:
+    """The socket of a session with the tables of the messages."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(PREPARE)
+        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+            yield sock
+        connection.pgconn.finish()
+
+
+ANY_ORDER = settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
 @pytest.fixture(scope="module")
 def dsn(server: Server) -> str:
     return server.admin_dsn
 
 
-@settings(
-    max_examples=400,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@ANY_ORDER
 @given(st.lists(st.sampled_from([*MESSAGES, WAIT, WAIT, WAIT]), max_size=14))
 @example(["wrong parse", "query", "sync", WAIT])
 @example(["wrong parse", "query", WAIT, "query", "sync", WAIT, "query"])
@@ -155,29 +192,84 @@ def dsn(server: Server) -> str:
 @example(["copy in", "row", "copy done", "row", "copy fail", "query"])
 @example(["copy in", WAIT, "query", "sync", WAIT])
 def test_the_account_is_the_server_s(dsn: str, sent: list[str]) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(PREPARE)
-        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
-            sock.settimeout(PATIENCE)
-            client = Client(sock)
-            for name in sound(sent):
-                if name == WAIT:
-                    client.wait()
-                else:
-                    client.send(MESSAGES[name])
-            client.wait()
-            for _ in range(3):  # the end of two COPYs of one message
-                if client.traffic.copying:
-                    client.send(MESSAGES["copy fail"])
-                    client.wait()
-            client.send(frames.SYNC)
-            client.wait()
-            client.rows.clear()
-            client.send(frames.query(b"ROLLBACK; SELECT 'the end'"))
-            client.wait()
-            if client.ended:
-                assert client.errors[-1] == "FATAL"
-            else:
-                assert frames.row(client.rows[-1]) == [b"the end"]
-                assert (client.traffic.pending, client.traffic.open, client.traffic.status) == (0, False, "I")
-        connection.pgconn.finish()
+    with prepared(dsn) as sock:
+        client = converse(sock, sent, MESSAGES)
+    if client.ended:
+        assert client.errors[-1] == "FATAL"
+    else:
+        assert frames.row(client.rows[-1]) == [b"the end"]
+        assert (client.traffic.pending, client.traffic.open, client.traffic.status) == (0, False, "I")
+
+
+FORM, PLAIN = b"PREDICT(weight USING 2.0::float8 AS a)", b"20::float8"
+#: {} is a prediction
+PREDICTING = {
+    "query": b"SELECT {} AS p",
+    "wrong query": b"SELECT {} AS p, nothing",
+    "leave": b"ROLLBACK; SELECT {} AS p",
+    "leave to": b"ROLLBACK TO s; SELECT {} AS p; SELECT nothing + {}",
+    "late failure": b"SELECT {} AS p; SELECT 1 / 0",
+    "copy in": b"COPY pg_temp.t FROM STDIN",
+    "begin": b"BEGIN; SELECT {} AS p; SAVEPOINT s",
+    "insert": b"INSERT INTO pg_temp.d SELECT {} / 20",
+    "drop": b"ALTER TABLE pg_temp.t DROP COLUMN IF EXISTS b",
+    "add": b"ALTER TABLE pg_temp.t ADD COLUMN IF NOT EXISTS b int",
+}
+PREPARING = {
+    "parse": (b"", b"SELECT {} AS p"),
+    "parse many": (b"", b"SELECT {} AS p FROM generate_series(1, 3)"),
+    "parse plain": (b"", b"SELECT generate_series(1, 3)"),
+    "wrong parse": (b"", b"SELECT {} AS p, nothing"),
+    "parse named": (b"s", b"SELECT {} AS p, b FROM pg_temp.t"),
+    "parse other": (b"s", b"SELECT b, 'no form' AS plain FROM pg_temp.t"),
+    "parse copy": (b"", b"COPY (SELECT {} AS p, nothing) TO STDOUT"),
+}
+
+
+def predicting(value: bytes) -> dict[str, bytes]:
+    """The messages, with predictions said in a way."""
+    made = {name: message for name, message in MESSAGES.items() if name not in ("bind zero", "parse frozen")}
+    made |= {name: frames.query(text.replace(b"{}", value)) for name, text in PREDICTING.items()}
+    made |= {
+        name: frames.parse(statement, text.replace(b"{}", value))
+        for name, (statement, text) in PREPARING.items()
+    }
+    return made | {
+        "bind named": frames.bind(b"", b"s", (), binary=False),
+        "bind portal": frames.bind(b"p", b"s", (), binary=False),
+        "describe named": frames.describe_statement(b"s"),
+        "execute portal": frames.execute(b"p"),
+    }
+
+
+OURS, THEIRS = predicting(FORM), predicting(PLAIN.ljust(len(FORM)))
+
+
+@ANY_ORDER
+@given(st.lists(st.sampled_from([*OURS, WAIT, WAIT]), max_size=14))
+@example(["wrong parse", "query", "sync", "query"])
+@example(["begin", "wrong query", "leave to", "query", "leave"])
+@example(["add", "parse named", "sync", "drop", "bind named", "sync", "add", "bind named", "execute", "sync"])
+@example(["parse copy", "bind", "execute", "sync", "query"])
+@example(["parse many", "bind", "execute one", "query", "sync"])
+def test_predictions_in_any_order_are_answered_as_by_the_server(
+    proxy: RunningProxy, database: Database, sent: list[str]
+) -> None:
+    with database.connect() as direct:
+        if direct.execute("SELECT count(*) FROM ml.models").fetchone() == (0,):
+            store_weight(direct, 10.0)
+    said = []
+    for dsn, messages in ((proxy.dsn(database.dsn), OURS), (database.dsn, THEIRS)):
+        with prepared(dsn) as sock:
+            said.append([essence(*each) for each in converse(sock, sent, messages).said])
+    assert said[0] == said[1]
+
+
+def essence(kind: int, body: bytes) -> tuple[str, object]:
+    """What must be the same of a message."""
+    if kind == ord("T"):  # the tables of two sessions
+        return "T", frames.columns(body)
+    if kind != ord("E"):
+        return chr(kind), body
+    fields = frames.error_fields(body)
+    return "E", tuple(fields.get(letter) for letter in "VCMP")

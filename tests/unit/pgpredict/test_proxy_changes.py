@@ -136,6 +136,14 @@ def test_statements_that_are_deallocated(text: bytes, tag: str, left: set[bytes]
     assert {name for name in (b"s", b"T t") if is_moved(session, bind(name))} == left
 
 
+def test_a_changed_text_deallocates_as_well() -> None:
+    session = changed(b"s", b"t")
+    session.client(frames.query(b"DEALLOCATE s; SELECT PREDICT(m)"))
+    session.change(b"DEALLOCATE s; SELECT 1", lambda position: position)
+    session.server(complete("DEALLOCATE") + complete("SELECT 1") + READY_IDLE)
+    assert [is_moved(session, bind(name)) for name in (b"s", b"t")] == [False, True]
+
+
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(changes, "_MOST", 3)
     names = [b"%d" % number for number in range(5)]

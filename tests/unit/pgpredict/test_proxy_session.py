@@ -135,6 +135,15 @@ def test_nobody_is_told_that_a_question_is_asked_in_another_encoding() -> None:
     assert session.traffic.parameters["client_encoding"] == "LATIN1"
 
 
+def test_a_ready_for_query_that_comes_too_early_is_not_about_a_question() -> None:
+    session = make_session()
+    session.client(OURS)
+    asked, _ = session.ask([Rows("SELECT 1")], "utf-8")
+    assert session.server(READY_OPEN + ROWS) == READY_OPEN
+    assert [session.is_answered, session.server(READY_IDLE), session.is_answered] == [False, b"", True]
+    assert asked.answers[0].rows() == []
+
+
 def test_a_question_that_fails_tells_why() -> None:
     session = make_session()
     session.client(OURS)
