@@ -166,9 +166,7 @@ def prepared(dsn: str) -> Iterator[socket.socket]:
 
 
 ANY_ORDER = settings(
-    max_examples=400,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 
@@ -177,7 +175,7 @@ def dsn(server: Server) -> str:
     return server.admin_dsn
 
 
-@ANY_ORDER
+@settings(ANY_ORDER, max_examples=400)
 @given(st.lists(st.sampled_from([*MESSAGES, WAIT, WAIT, WAIT]), max_size=14))
 @example(["wrong parse", "query", "sync", WAIT])
 @example(["wrong parse", "query", WAIT, "query", "sync", WAIT, "query"])
@@ -245,7 +243,7 @@ def predicting(value: bytes) -> dict[str, bytes]:
 OURS, THEIRS = predicting(FORM), predicting(PLAIN.ljust(len(FORM)))
 
 
-@ANY_ORDER
+@settings(ANY_ORDER, max_examples=100)
 @given(st.lists(st.sampled_from([*OURS, WAIT, WAIT]), max_size=14))
 @example(["wrong parse", "query", "sync", "query"])
 @example(["begin", "wrong query", "leave to", "query", "leave"])
