@@ -78,7 +78,7 @@ class Untranslatable(StatementRefused):
 
     sqlstate = "22P05"
 
-    def __init__(self, error: UnicodeError) -> None:
+    def __init__(self, error: UnicodeError | LookupError) -> None:
         what = str(error)
         if isinstance(error, UnicodeEncodeError):
             letters = error.object[error.start : error.end]

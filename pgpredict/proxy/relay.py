@@ -12,7 +12,15 @@ from rewriter import RewriteError
 
 from . import frames
 from .changes import same
-from .errors import Canceled, Malformed, ProxyError, StatementRefused, TransactionFailed, error_response
+from .errors import (
+    Canceled,
+    Malformed,
+    ProxyError,
+    StatementRefused,
+    TransactionFailed,
+    Untranslatable,
+    error_response,
+)
 from .inquiry import Inquiry
 from .leaving import find_leaving
 from .rewriting import Changed, Rewriting
@@ -191,7 +199,8 @@ class Relay:
         :return: None if that has failed, and the Query is over
         """
         inquiry = self.inquiry
-        leaving = find_leaving(statement, inquiry.encoding)
+        limit, encoding = self.settings.rewrite_seconds, inquiry.encoding
+        leaving = await self._rewriting.in_thread(lambda: find_leaving(statement, encoding), limit)
         if leaving is None:
             raise TransactionFailed
         leaving.check(await inquiry.outline(leaving.outline))
@@ -200,9 +209,13 @@ class Relay:
         if not await inquiry.leave(leaving.first):
             self.server.write(self.session.drop())
             return None
-        rest = dataclasses.replace(statement, sql=leaving.rest.encode(inquiry.read_encoding()))
         try:
-            changed = await self._rewriting.rewrite(rest, inquiry, self.settings.rewrite_seconds)
+            # a ROLLBACK TO may have changed it; PostgreSQL has read the whole text by then
+            rest = dataclasses.replace(statement, sql=leaving.rest.encode(inquiry.read_encoding()))
+        except (UnicodeError, LookupError) as error:
+            raise Untranslatable(error) from error
+        try:
+            changed = await self._rewriting.rewrite(rest, inquiry, limit)
         except RewriteError as error:
             error.position = None if error.position is None else error.position + len(leaving.first)
             raise

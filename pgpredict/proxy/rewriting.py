@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from rewriter import RewriteError, Setting, rewrite, split
 from rewriter.errors import UnknownModel
@@ -36,6 +36,8 @@ LARGEST = 64 << 20
 LONGEST = 100_000
 #: seconds after which the server's estimates are asked for again
 _FRESH = 60.0
+
+Result = TypeVar("Result")
 
 
 class Asking(Protocol):
@@ -157,6 +159,18 @@ class Rewriting:
             self._keep(key, made)
         return made.changed
 
+    async def in_thread(self, do: Callable[[], Result], limit: float) -> Result:
+        """Return what a function returns that thinks about a statement, and asks nothing.
+
+        :param limit: seconds that it may take
+        :raises RewriteTooSlow: if it takes longer
+        """
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, do)
+        except TimeoutError:
+            raise _too_slow(limit) from None
+
     def _keep(self, key: _Key, made: _Kept) -> None:
         """Keep one as the latest, and forget what was not used for longest."""
         variants = self._kept.pop(key, [])
@@ -228,10 +242,7 @@ class Rewriting:
                     async with asyncio.timeout(limit):
                         asked, answering = await questions.get()
                 except TimeoutError:
-                    raise RewriteTooSlow(
-                        f"rewriting the statement takes longer than {limit:g} s",
-                        hint="make it shorter, or raise the proxy's setting rewrite_seconds",
-                    ) from None
+                    raise _too_slow(limit) from None
                 if not asked:
                     changed = await think
                     size = _size(statement, changed, catalog.findings)
@@ -248,6 +259,13 @@ class Rewriting:
 
 def _key(statement: Statement, encoding: str) -> _Key:
     return statement.sql, encoding, statement.kept, statement.declared
+
+
+def _too_slow(limit: float) -> RewriteTooSlow:
+    return RewriteTooSlow(
+        f"rewriting the statement takes longer than {limit:g} s",
+        hint="make it shorter, or raise the proxy's setting rewrite_seconds",
+    )
 
 
 def _size(statement: Statement, changed: Changed | None, findings: Sequence[Finding]) -> int:

@@ -221,6 +221,24 @@ def test_a_message_that_ends_a_failed_transaction_goes_on(
             assert found[0] == found[1], message
 
 
+def test_a_message_whose_encoding_ends_with_the_failed_transaction(
+    connection: psycopg.Connection[Any], database: Database
+) -> None:
+    failed = "BEGIN; SAVEPOINT s; SET LOCAL client_encoding = 'LATIN1'; SAVEPOINT t; SELECT 1 / 0"
+    form, plain = "PREDICT(weight USING 2.0::float8 AS a)", "20::float8"
+    with database.connect() as direct:
+        found = []
+        for each, value in ((connection, form), (direct, plain.ljust(len(form)))):
+            for message in ("ROLLBACK TO s; SELECT 'größe', {0}", "ROLLBACK TO s; SELECT {0}, 'größe', nö"):
+                everything(each, failed)
+                assert each.info.encoding == "iso8859-1"
+                found.append(everything(each, message.format(value)))
+                assert each.info.encoding == "utf-8"
+                each.execute("ROLLBACK")
+    assert found[:2] == found[2:]
+    assert found[0][1][1] == ["größe".encode()]
+
+
 def test_what_cannot_be_told_in_a_failed_transaction_is_refused(connection: psycopg.Connection[Any]) -> None:
     for statement in (
         "DECLARE c CURSOR FOR " + PREDICT,

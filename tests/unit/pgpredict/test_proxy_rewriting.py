@@ -67,6 +67,18 @@ def test_a_thread_whose_session_has_gone_does_not_wait_for_answers() -> None:
     asyncio.run(ask_after_the_end())
 
 
+def test_thinking_in_a_thread_has_its_limit() -> None:
+    async def think() -> None:
+        made, wait = Rewriting(Stats()), threading.Event()
+        assert await made.in_thread(lambda: 7, 30) == 7
+        with pytest.raises(RewriteTooSlow):
+            await made.in_thread(wait.wait, 0.01)
+        wait.set()
+        made.close()
+
+    asyncio.run(think())
+
+
 def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rewriting, "ENTRIES", 8)
     monkeypatch.setattr(rewriting, "LARGEST", 20_000)
