@@ -1,0 +1,93 @@
+"""Types of predictions and of what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import NullType, String, TypeEngine, UserDefinedType
+
+#: PostgreSQL's name of a prediction's type -> ours. Not here: enums, uuid and the like, where the driver's own value
+#: and no cast are what serves best
+_TYPES: dict[str, TypeEngine[Any]] = {
+    "smallint": sqlalchemy.SmallInteger(),
+    "integer": sqlalchemy.Integer(),
+    "bigint": sqlalchemy.BigInteger(),
+    "real": sqlalchemy.Float(),
+    "double precision": sqlalchemy.Double(),
+    "numeric": sqlalchemy.Numeric(),
+    "boolean": sqlalchemy.Boolean(),
+    "date": sqlalchemy.Date(),
+    "timestamp without time zone": sqlalchemy.DateTime(),
+    "timestamp with time zone": sqlalchemy.DateTime(timezone=True),
+    "time without time zone": sqlalchemy.Time(),
+    "text": sqlalchemy.Text(),
+    "character varying": sqlalchemy.String(),
+}
+
+
+def type_named(name: str) -> TypeEngine[Any] | None:
+    """Return SQLAlchemy's type for a prediction; None where it is best left to the driver.
+
+    :param name: as ``format_type`` writes it, without modifiers
+    """
+    return _TYPES.get(name)
+
+
+class Untold(UserDefinedType[Any]):
+    """Type of a prediction of which only the database knows the type.
+
+    Values come as the driver makes them, which is how SQLAlchemy's own types have them, too. What it is compared
+    with is bound by its Python type, texts without a cast: they may stand for an enum.
+    """
+
+    cache_ok = True
+    comparator_factory = NullType.Comparator
+
+    def get_col_spec(self, **kw: Any) -> str:
+        """Refuse to be a column's type.
+
+        :raises CompileError: always
+        """
+        raise sqlalchemy.exc.CompileError(
+            "the type of a prediction is not known here (hint: predict(..., type_=...))"
+        )
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        """Return the type that the other operand is bound as."""
+        if isinstance(value, str):
+            return UncastText()
+        return sqlalchemy.literal(value).type
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """Return what writes a value as SQL."""
+        return UncastText().literal_processor(dialect)
+
+
+class UncastText(String):
+    """A text that PostgreSQL gives its type by what stands beside it: no ``::VARCHAR`` is written behind the parameter.
+
+    Forms take constants and parameters in some places, and nothing around them.
+    """
+
+    def adapt(self, cls: Any, **kw: Any) -> Any:
+        """Stay what it is: a dialect's own type would write the cast."""
+        return UncastText()
+
+    def bind_processor(self, dialect: Dialect) -> None:
+        """Return nothing: a class may be a number or a boolean, too."""
+
+    def literal_processor(self, dialect: Dialect) -> Callable[[Any], str]:
+        """Return what writes a value as SQL, where parameters are to be written out."""
+        text = String().literal_processor(dialect)
+
+        def process(value: Any) -> str:
+            if isinstance(value, bool):
+                return str(value).lower()
+            if isinstance(value, int | float):
+                return repr(value)
+            return text(str(value)) if text else repr(value)
+
+        return process
