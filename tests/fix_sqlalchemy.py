@@ -1,4 +1,4 @@
-"""SQLAlchemy's ways to a database with models: each driver, directly with the plugin and through the proxy without."""
+"""SQLAlchemy's ways to a database with models: each driver, with the plugin, and through the proxy."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Classes of SQLAlchemy's tests, their rows, and what the models of ``fix_sqlalchemy`` answer for these.
 
-``weight`` multiplies ``a`` by 10; ``chance`` says yes where ``x`` is above a half, with ``x`` for its probability.
+``weight`` multiplies ``a`` by 10; ``chance`` says yes where ``x``, its probability, is above a half.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from typing import Any
 
-from sqlalchemy import Column, Double, ForeignKey, Table, Text, text
+from sqlalchemy import Column, ForeignKey, Table, Text, text
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from pgpredict.sqlalchemy import Model, predict, probability
 
-WEIGHT = Model("weight", Double())
+WEIGHT = Model("weight", float)
 COUNT = 30
 
 
@@ -82,7 +82,7 @@ class Item(Base):
 
 
 # the table as a whole, when the class is there
-Item.chance = column_property(predict("chance", Item.__table__, type_=Text), deferred=True)  # type: ignore[attr-defined]
+Item.chance = column_property(predict("chance", Item.__table__, type_=Text), deferred=True)
 
 
 class Animal(Base):

@@ -1,8 +1,8 @@
 """For ``env.py``: Alembic's autogenerate leaves alone what belongs to the extension.
 
 It does so by itself where it only looks at the default schema and model tables are mapped with
-:class:`~pgpredict.sqlalchemy.ModelTable`. With ``include_schemas=True``, or model tables in the application's own
-metadata, these say so::
+:class:`~pgpredict.sqlalchemy.ModelTable`. With ``include_schemas=True``, or with model tables in metadata of
+the application's own, these say so::
 
     context.configure(..., include_name=include_name, include_object=include_object)
 """

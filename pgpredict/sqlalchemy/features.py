@@ -68,17 +68,27 @@ def _source(owner: Any, argument: Any) -> FromClause | None:
         raise exc.ArgumentError(
             "a SELECT is no source of features (hint: give its subquery(), which stands in FROM)"
         )
-    if isinstance(argument, FromClause) and not isinstance(argument, ColumnElement):
-        return coercions.expect(roles.FromClauseRole, argument, apply_propagate_attrs=owner)
-    found = inspect(argument, raiseerr=False)
+    # a function is both
+    is_source = isinstance(argument, FromClause) and not isinstance(argument, roles.ExpressionElementRole)
+    return _entity(owner, argument, is_source=is_source)
+
+
+def _entity(owner: Any, argument: Any, *, is_source: bool) -> FromClause | None:
+    found = None if is_source else inspect(argument, raiseerr=False)
     if isinstance(found, InstanceState):
         raise exc.ArgumentError(
-            f"{type(argument).__name__} is given as an object, which is not in the database's hands (hint: predict with "
-            "the class, in a query for this object's row; or give its values by name, distance=flight.distance)"
+            f"{type(argument).__name__} is given as an object, which is not in the database's hands "
+            "(hint: predict with the class, in a query for this object's row; or give its values by name, "
+            "distance=flight.distance)"
         )
-    if getattr(found, "is_mapper", False) or getattr(found, "is_aliased_class", False):
-        return coercions.expect(roles.FromClauseRole, argument, apply_propagate_attrs=owner)
-    return None
+    if found is None and hasattr(argument, "__mapper__"):
+        # what with_loader_criteria() hands to a lambda wraps the class
+        found = argument = argument.__mapper__
+    is_entity = getattr(found, "is_mapper", False) or getattr(found, "is_aliased_class", False)
+    if not (is_source or is_entity):
+        return None
+    source: FromClause = coercions.expect(roles.FromClauseRole, argument, apply_propagate_attrs=owner)
+    return source
 
 
 def _expression(owner: Any, argument: Any) -> ColumnElement[Any]:
@@ -86,7 +96,10 @@ def _expression(owner: Any, argument: Any) -> ColumnElement[Any]:
         raise exc.ArgumentError(
             f"{argument!r} is no feature (hint: features are columns; give values by name, distance=760)"
         )
-    return coercions.expect(roles.ExpressionElementRole, argument, apply_propagate_attrs=owner)
+    found: ColumnElement[Any] = coercions.expect(
+        roles.ExpressionElementRole, argument, apply_propagate_attrs=owner
+    )
+    return found
 
 
 def _named(element: ColumnElement[Any]) -> tuple[str | None, ColumnElement[Any]]:
@@ -96,19 +109,31 @@ def _named(element: ColumnElement[Any]) -> tuple[str | None, ColumnElement[Any]]
     """
     if isinstance(element, Label):
         return str(element.name), element.element
+    key = element._annotations.get("proxy_key")
+    mapped = _mapped(element, key)
+    if mapped is not None:
+        return mapped, element
     if isinstance(element, ColumnClause) and not element.is_literal:
         # a column of a declarative class has no name before the class is there
         return (str(element.name) if element.name else None), element
-    key = element._annotations.get("proxy_key")
     if key is None:
         raise exc.ArgumentError(
-            f"expression {str(element)!r} needs the name of its feature (hint: distance=..., or its label('distance'))"
+            f"expression {str(element)!r} needs the name of its feature "
+            "(hint: distance=..., or its label('distance'))"
         )
     return str(key), element
 
 
+def _mapped(element: ColumnElement[Any], key: str | None) -> str | None:
+    """Return the name of the column that an entity's attribute is mapped to, whatever a subquery calls it."""
+    entity = element._annotations.get("parententity")
+    # not mapper.attrs, which would configure mappers while classes are still being made
+    column = None if entity is None or key is None else entity.mapper.columns.get(key)
+    return str(column.name) if isinstance(column, ColumnClause) else None
+
+
 def leaves(source: FromClause) -> Iterator[FromClause]:
-    """Yield what has a name in FROM: the tables of a join, as joined inheritance has them, or the source itself.
+    """Yield what has a name in FROM: the tables of a join, as of joined inheritance, or the source itself.
 
     :raises CompileError: for a subquery whose columns are not called what they are called in the tables
     """
@@ -119,7 +144,7 @@ def leaves(source: FromClause) -> Iterator[FromClause]:
         yield from leaves(source.right)
     elif isinstance(source, Subquery) and _renames(source.element):
         raise exc.CompileError(
-            f"columns of subquery {str(source.name)!r} are called <table>_<column>, so no feature is found by its name "
+            f"columns of subquery {str(source.name)!r} are called <table>_<column>, no feature's name "
             "(hint: aliased(..., flat=True), or give the features one by one)"
         )
     else:

@@ -1,4 +1,4 @@
-"""The construct behind ``predict`` and its like: a column expression that is compiled to one of our SQL forms."""
+"""The construct behind ``predict`` and its like: a column expression, compiled to one of our SQL forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import BindParameter, ColumnClause, ColumnElement
 from sqlalchemy.sql.visitors import InternalTraversal
-from sqlalchemy.types import TypeEngine, to_instance
+from sqlalchemy.types import TypeEngine
 
 from rewriter.names import NOT_NAMES
 
@@ -59,7 +59,7 @@ class Form(ColumnElement[_T]):
         features: Iterable[Any],
         named: Mapping[str, Any],
         *,
-        type_: Any = None,
+        type_: TypeEngine[_T] | None = None,
         version: int | None = None,
         on_missing: Missing | None = None,
         label: Any = None,
@@ -70,7 +70,7 @@ class Form(ColumnElement[_T]):
         self.is_open, self.sources, self.values, self.names = read_features(self, features, named)
         self.label_value = None if label is None else parameter("for", label)
         self.limits = tuple(parameter("limit", limit) for limit in limits)
-        self._given_type = None if type_ is None else to_instance(type_)
+        self._given_type = type_
 
     @property
     def type(self) -> TypeEngine[_T]:  # type: ignore[override]
@@ -78,7 +78,7 @@ class Form(ColumnElement[_T]):
         if self._given_type is not None:
             return self._given_type
         known = None if self.version is not None else registry.type_of(self.model)
-        return known if known is not None else Untold()
+        return Untold() if known is None else known
 
     @property
     def comparator(self) -> Any:
@@ -88,6 +88,12 @@ class Form(ColumnElement[_T]):
     @property
     def _proxy_key(self) -> str:
         return self.name
+
+    def get_children(self, **kw: Any) -> Iterator[Any]:
+        """Yield what the form is made of, and the columns of its sources, on which it depends."""
+        yield from super().get_children(**kw)
+        for source in self.sources:
+            yield from source.c
 
     @property
     def _from_objects(self) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import sqlalchemy
@@ -13,24 +12,33 @@ from sqlalchemy.types import TypeEngine
 
 from .features import Feature, NamedFeature
 from .forms import Form, Missing
+from .types import engine_type
 
 _T = TypeVar("_T")
+_P = TypeVar("_P")
 #: a class of a model: a value of the target's type, or a bindparam()
 Class: TypeAlias = str | int | float | bool | datetime.date | datetime.datetime | BindParameter[Any]
 Bound: TypeAlias = BindParameter[Any]
-TypeArgument: TypeAlias = TypeEngine[_T] | type[TypeEngine[_T]]
 
 
-@dataclass(frozen=True)
 class Model(Generic[_T]):
-    """A model by its name, with the type of its predictions, for whoever checks types.
+    """A model by its name, with the type of its predictions, for operators and for whoever checks types.
 
-    :ivar name: as in ``ml.models``, without quotes
-    :ivar type_: SQLAlchemy's type of a prediction
+    :param name: as in ``ml.models``, without quotes
+    :param type_: SQLAlchemy's type of a prediction, or the type in Python: ``str``, ``int``, ``float``,
+        ``bool``, ``Decimal``, ``date``, ``datetime``, ``time``
+    :raises ArgumentError: for another one
     """
 
-    name: str
-    type_: TypeArgument[_T]
+    @overload
+    def __init__(self: Model[_T], name: str, type_: TypeEngine[_T] | type[TypeEngine[_T]]) -> None: ...
+    @overload
+    def __init__(self: Model[_P], name: str, type_: type[_P]) -> None: ...
+    def __init__(self, name: str, type_: Any) -> None:
+        self.name, self.type_ = name, engine_type(type_)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {self.type_!r})"
 
 
 @overload
@@ -47,11 +55,21 @@ def predict(
     model: str,
     /,
     *features: Feature,
-    type_: TypeArgument[_T],
+    type_: TypeEngine[_T] | type[TypeEngine[_T]],
     version: int | None = None,
     on_missing: Missing | None = None,
     **named: NamedFeature,
 ) -> Form[_T]: ...
+@overload
+def predict(
+    model: str,
+    /,
+    *features: Feature,
+    type_: type[_P],
+    version: int | None = None,
+    on_missing: Missing | None = None,
+    **named: NamedFeature,
+) -> Form[_P]: ...
 @overload
 def predict(
     model: str,
@@ -65,7 +83,7 @@ def predict(
     model: str | Model[Any],
     /,
     *features: Feature,
-    type_: TypeArgument[Any] | None = None,
+    type_: Any = None,
     version: int | None = None,
     on_missing: Missing | None = None,
     **named: NamedFeature,
@@ -73,17 +91,17 @@ def predict(
     """Return an expression for a model's prediction.
 
     :param model: its name as in ``ml.models``, quoted where it has to be; or a :class:`Model`
-    :param features: columns, each the feature of its name, and expressions with a label; or an entity, an alias, a
-        table, a subquery, whose columns are bound by name; ``"*"`` for all of the FROM clause. None is the same as ``"*"``
+    :param features: columns, each the feature of its name, and expressions with a label; or an entity, an
+        alias, a table, a subquery, whose columns are bound by name; ``"*"`` for all of the FROM clause, as
+        without any
     :param named: features by name, as expressions or values; they win over what comes by name
-    :param type_: of the prediction. By default what the engine has told, else the driver's own
+    :param type_: of the prediction, as of a :class:`Model`; by default what the engine has told
     :param version: a version that need not be deployed
     :param on_missing: what NULL features make of the prediction; by default as the model was trained
     :raises ArgumentError: for features that are none
     """
-    if isinstance(model, Model):
-        model, type_ = model.name, type_ or model.type_
-    return Form("predict", model, features, named, type_=type_, version=version, on_missing=on_missing)
+    given = model.type_ if isinstance(model, Model) else None if type_ is None else engine_type(type_)
+    return Form("predict", _name(model), features, named, type_=given, version=version, on_missing=on_missing)
 
 
 def probability(

@@ -1,8 +1,8 @@
 """The engine plugin: ``create_engine(url, plugins=["pgpredict"])``.
 
-Statements are rewritten by the driver's connections (``pgpredict.psycopg`` and its like), below SQLAlchemy: it compiles,
-caches, logs and reports what the user wrote. The plugin only makes the connections of an engine such ones. An engine
-whose server is the proxy may have it as well: its statements leave here with nothing of ours in them.
+Statements are rewritten by the driver's connections (``pgpredict.psycopg`` and its like), below SQLAlchemy,
+which compiles, caches, logs and reports what the user wrote. The plugin only makes an engine's connections
+such ones. An engine whose server is the proxy may have it as well: there is nothing left to rewrite there.
 """
 
 from __future__ import annotations
@@ -107,7 +107,8 @@ def _asyncpg(engine: Engine) -> None:
         given = parameters.setdefault("connection_class", Connection)
         if not issubclass(given, Connection):
             raise exc.ArgumentError(
-                f"connection_class {given.__name__!r} knows no PREDICT (hint: derive it from pgpredict.asyncpg.Connection)"
+                f"connection_class {given.__name__!r} knows no PREDICT "
+                "(hint: derive it from pgpredict.asyncpg.Connection)"
             )
 
     def connected(connection: Any, record: Any) -> None:

@@ -1,7 +1,7 @@
 """What is known of the types of predictions before a statement is run.
 
-Operators ask for an expression's type when they are written, long before a database is asked. So each engine of
-the plugin's tells what its models predict when it connects. What engines tell differently is not known.
+Operators ask for an expression's type when they are written, long before a database is asked. So each engine
+of the plugin's tells what its models predict when it connects. What engines tell differently is not known.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ JOIN pg_catalog.pg_attribute AS a ON a.attname OPERATOR(pg_catalog.=) 'predictio
     AND a.attrelid OPERATOR(pg_catalog.=)
         pg_catalog.to_regclass(pg_catalog.format('models.%I', m.name))::pg_catalog.oid
 """
-INSTALLED = "SELECT pg_catalog.to_regclass('ml.models') IS NOT NULL AND pg_catalog.has_schema_privilege('ml', 'USAGE')"
+INSTALLED = """
+SELECT pg_catalog.to_regclass('ml.models') IS NOT NULL AND pg_catalog.has_schema_privilege('ml', 'USAGE')
+"""
 
 
 class Registry:
@@ -62,8 +64,8 @@ registry = Registry()
 def refresh(bind: Engine | Connection) -> None:
     """Ask a database what its models predict, so that expressions written from here on have the right type.
 
-    The plugin does so when an engine connects. By hand it is for engines without the plugin, whose statements go
-    through the proxy, and for models that have been deployed since. Without the extension nothing is known.
+    The plugin does so when an engine connects. By hand it is for engines without the plugin, whose server is
+    the proxy, and for models that have been deployed since. Without the extension nothing is known.
 
     :param bind: for an async engine or connection, ``await connection.run_sync(refresh)``
     """
@@ -73,5 +75,5 @@ def refresh(bind: Engine | Connection) -> None:
         return
     found: dict[str, str] = {}
     if bind.scalar(text(INSTALLED)):
-        found = {name: type_name for name, type_name in bind.execute(text(QUERY))}
+        found = {row[0]: row[1] for row in bind.execute(text(QUERY))}
     registry.learn(bind.engine, found)

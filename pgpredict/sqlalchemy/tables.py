@@ -17,8 +17,9 @@ FROM ml.models AS m WHERE m.version IS NOT NULL ORDER BY m.name
 class ModelTable:
     """Mixin for a declarative class that maps a model table: ``class LateArrival(ModelTable, Base)``.
 
-    The table gets its schema, and metadata of its own: ``Base.metadata.create_all()`` and Alembic know nothing of
-    it, for it is the extension's. Its primary key is the features, all of them: a row is what the model makes of them.
+    The table gets its schema, and metadata of its own: ``Base.metadata.create_all()`` and Alembic know
+    nothing of it, for it is the extension's. Its primary key is all the features: a row is what the model
+    makes of them.
     """
 
     metadata: ClassVar[MetaData] = MetaData(schema=SCHEMA)
