@@ -175,7 +175,7 @@ def ways(server: Server, models_template: Database, tcp_proxy: RunningProxy) -> 
     with asyncio.Runner() as runner:
         found = [
             make_way(address, driver, runner, is_direct=address is direct)
-            for address in (through,)
+            for address in (direct, through)
             for driver in DRIVERS
         ]
         yield Ways(models_template, direct, through, found)
