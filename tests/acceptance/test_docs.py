@@ -4,8 +4,8 @@
 run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown
 must have the same columns and as many rows: the numbers depend on the training rows, which are fewer here.
 Where output has a line of ``...``, the other lines must occur in this order, whatever stands between them.
-``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand, and with
-SQLAlchemy's ``url`` of the database and ``proxy_url``; a page's blocks see each other's names.
+``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand, and
+with SQLAlchemy's ``url`` of the database and ``proxy_url``; a page's blocks see each other's names.
 Blocks marked ``text`` are not for running. A page's blocks run in order, in a database of their own. Commands
 in indented blocks are not run; their options must exist.
 """
