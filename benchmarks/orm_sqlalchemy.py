@@ -67,11 +67,14 @@ async def _asynchronous(dsn: str, rewritten: str, rows: int, queries: int) -> li
     hooked = create_async_engine(url(dsn, "asyncpg"), plugins=["pgpredict"])
     async with plain.connect() as one, hooked.connect() as other:
         # within one greenlet: what is measured is the statement, not the way to it
-        return await one.run_sync(
+        found = await one.run_sync(
             lambda connection: compared(
                 f"{NAME}, asyncpg", connection, other.sync_connection, rewritten, rows, queries
             )
         )
+    await plain.dispose()
+    await hooked.dispose()
+    return found
 
 
 def compared(

@@ -172,7 +172,7 @@ def python_names(
 def engine_url(dsn: str) -> str:
     """Return a connection string as SQLAlchemy has it."""
     known = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
-    query = {key: known[key] for key in ("host", "port") if key in known}
+    query = {str(key): known[key] for key in ("host", "port") if key in known}
     url = sqlalchemy.URL.create(
         "postgresql+psycopg", known.get("user"), known.get("password"), database=known["dbname"], query=query
     )
