@@ -20,5 +20,6 @@ pytest_plugins = [
     "tests.fix_proxy",
     "tests.fix_spare",
     "tests.fix_clients",
+    "tests.fix_django",
     "tests.fix_flights",
 ]
