@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from .asynchronous import AsyncCatalog, rewrite_async
 from .cache import CachedRewriter, VersionedCatalog
 from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .errors import RewriteError, UndeployedModel
 from .rules import RULES
+from .script import Script, rewrite_script
 from .setting import Setting
 from .split import split
 from .statement import Rewritten, rewrite
 
 __all__ = [
     "RULES",
+    "AsyncCatalog",
     "CachedRewriter",
     "Catalog",
     "Column",
@@ -19,9 +22,12 @@ __all__ = [
     "ModelInfo",
     "RewriteError",
     "Rewritten",
+    "Script",
     "Setting",
     "UndeployedModel",
     "VersionedCatalog",
     "rewrite",
+    "rewrite_async",
+    "rewrite_script",
     "split",
 ]

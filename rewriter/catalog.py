@@ -106,6 +106,7 @@ class Catalog(Protocol):
     def describe(self, sql: str) -> Sequence[Column]:
         """Return the columns that a query gives, without running it.
 
+        :param sql: it may hold parameters of the statement, under their numbers there
         :raises DescribeError: if PostgreSQL does not accept the query
         """
         ...

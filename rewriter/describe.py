@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from .catalog import Catalog, Column, DescribeError
 from .errors import Aggregated, InvalidSource, NotSupported
 from .names import quote
-from .scan import scan
 from .sources import FromClause
 from .splice import Piece, Span, Splicer
 
@@ -64,13 +63,10 @@ class Context:
 
     def _ask(self, select: Sequence[Piece]) -> Sequence[Column]:
         text = self.splicer.render([*_with(self.ctes), *select])
-        sql, shifts = _renumber(text.sql)
         try:
-            return self.catalog.describe(sql)
+            return self.catalog.describe(text.sql)
         except DescribeError as error:
-            position = error.position
-            if position is not None:
-                position = text.origin(position - _shift(shifts, position))
+            position = None if error.position is None else text.origin(error.position)
             raise InvalidSource(error.message, error.hint, position, error.sqlstate) from error
 
 
@@ -152,26 +148,3 @@ def _split(columns: Sequence[Column]) -> list[list[Column]]:
         else:
             groups[-1].append(column)
     return groups
-
-
-def _renumber(sql: str) -> tuple[str, list[tuple[int, int]]]:
-    """Give parameters numbers from $1 on without gaps, which PostgreSQL insists on.
-
-    :return: the query, and (position from which on, characters to be taken off there)
-    """
-    if "$" not in sql:
-        return sql, []
-    numbers: dict[str, int] = {}
-    parts, shifts, position, shift = [], [], 0, 0
-    for token in scan(sql):
-        if token.kind == "param":
-            text = f"${numbers.setdefault(token.text, len(numbers) + 1)}"
-            parts += [sql[position : token.start], text]
-            position = token.end
-            shift += len(text) - len(token.text)
-            shifts.append((token.end + 1 + shift, shift))
-    return "".join([*parts, sql[position:]]), shifts
-
-
-def _shift(shifts: Sequence[tuple[int, int]], position: int) -> int:
-    return next((shift for start, shift in reversed(shifts) if position >= start), 0)

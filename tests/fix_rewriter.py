@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
 import pytest
@@ -228,11 +228,12 @@ class Bench:
 
     connection: psycopg.Connection[Any]
     catalog: ConnectionCatalog
+    cursor: ClassVar[type[psycopg.RawCursor[Any]]] = psycopg.RawCursor
 
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> list[Result]:
         """Run SQL with ``$1`` for parameters; one result for each statement in it."""
         results = []
-        with psycopg.RawCursor(self.connection) as cursor:
+        with self.cursor(self.connection) as cursor:
             if re.match(r"\s*COPY\b", statement, re.IGNORECASE):
                 with cursor.copy(statement.encode(), parameters or None) as copy:
                     rows = [(bytes(line),) for line in copy]

@@ -26,9 +26,14 @@ Field = tuple[str, int, int]
 
 
 class AskingCatalog(abc.ABC):
-    """A :class:`rewriter.Catalog` that asks the database each time."""
+    """A :class:`rewriter.Catalog` that asks the database each time.
 
-    def __init__(self) -> None:
+    :param declared: oids of the types of the statement's parameters by number, as far as its sender says
+        them; 0 where PostgreSQL is to find out
+    """
+
+    def __init__(self, declared: Sequence[int] = ()) -> None:
+        self._declared = tuple(declared)
         #: type oid -> (is an array, is a pseudo-type, is composite); types do not change these
         self._types: dict[int, tuple[bool, bool, bool]] = {}
         self._settings: dict[str, str] = {}
@@ -127,7 +132,7 @@ class AskingCatalog(abc.ABC):
 
         :raises DescribeError: with PostgreSQL's complaint
         """
-        fields = self.fields(sql, parameter_types(sql))
+        fields = self.fields(sql, self.parameter_types(sql))
         self._learn([oid for _, oid, _ in fields])
         oids, modifiers = [oid for _, oid, _ in fields], [modifier for *_, modifier in fields]
         names = self.rows(queries.TYPE_NAMES, [oids, modifiers])
@@ -136,17 +141,18 @@ class AskingCatalog(abc.ABC):
             for (name, oid, _), (type_name,) in zip(fields, names, strict=True)
         ]
 
+    def parameter_types(self, sql: str) -> list[int]:
+        """Return oids of the types of a query's parameters: 0 where PostgreSQL has to find out."""
+        numbers = set(_parameters(sql))
+        most = max(numbers, default=0)
+        declared = [*self._declared[:most], *[0] * (most - len(self._declared))]
+        return [declared[number - 1] if number in numbers else _TEXT for number in range(1, most + 1)]
+
     def _learn(self, oids: Sequence[int]) -> None:
         unknown = sorted(set(oids) - self._types.keys())
         if unknown:
             for oid, *facts in self.rows(queries.TYPES, [unknown]):
                 self._types[int(oid)] = (facts[0], facts[1], facts[2])
-
-
-def parameter_types(sql: str) -> list[int]:
-    """Return oids of the types of a query's parameters: 0 where PostgreSQL has to find out."""
-    numbers = _parameters(sql)
-    return [0 if number in numbers else _TEXT for number in range(1, max(numbers, default=0) + 1)]
 
 
 def _parameters(sql: str) -> list[int]:

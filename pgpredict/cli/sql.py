@@ -23,6 +23,7 @@ from rich.text import Text
 from pgpredict.catalog import ConnectionCatalog
 from pgpredict.connection import connect
 from pgpredict.errors import InvalidInput, PgpredictError
+from pgpredict.pointing import pointer
 from rewriter import RULES, RewriteError, Rewritten, Setting, split
 from rewriter import rewrite as rewrite_statement
 from rewriter.plan import Way
@@ -79,19 +80,6 @@ class StatementError(PgpredictError):
     ) -> None:
         super().__init__(message + pointer(statement, position), hint)
         self.sqlstate = sqlstate or type(self).sqlstate
-
-
-def pointer(statement: str, position: int | None) -> str:
-    """Return the line of a position, with a caret under it, to be put below a message."""
-    if position is None or not 0 < position <= len(statement) + 1:
-        return ""
-    start = statement.rfind("\n", 0, position - 1) + 1
-    end = statement.find("\n", position - 1)
-    line = statement[start : len(statement) if end < 0 else end]
-    label = f"LINE {statement.count(chr(10), 0, start) + 1}: "
-    # a tab takes more columns than its one character
-    before = "".join("\t" if character == "\t" else " " for character in line[: position - 1 - start])
-    return f"\n{label}{line}\n{' ' * len(label)}{before}^"
 
 
 @click.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pgpredict.catalog.errors import StatementRefused
 from pgpredict.errors import PgpredictError
 
 from . import frames
@@ -57,41 +58,10 @@ class TooSlow(ProxyError):
     sqlstate = "08006"
 
 
-class StatementRefused(ProxyError):
-    """A statement that cannot be rewritten; the session goes on."""
-
-    sqlstate = "42000"
-    severity = "ERROR"
-
-
 class RewriteTooSlow(StatementRefused):
     """Rewriting took longer than it may."""
 
     sqlstate = "57014"
-
-
-class Untranslatable(StatementRefused):
-    """A name that the statement leads to does not exist in the client's encoding.
-
-    :param error: Python's
-    """
-
-    sqlstate = "22P05"
-
-    def __init__(self, error: UnicodeError) -> None:
-        super().__init__(
-            f"a name that the statement leads to has no equivalent in the client's encoding: {error}",
-            "SET client_encoding = 'UTF8'",
-        )
-
-
-class TransactionFailed(StatementRefused):
-    """The transaction has failed before; in PostgreSQL's own words."""
-
-    sqlstate = "25P02"
-
-    def __init__(self) -> None:
-        super().__init__("current transaction is aborted, commands ignored until end of transaction block")
 
 
 class Canceled(StatementRefused):

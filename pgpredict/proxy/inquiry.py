@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from .catalog import refused
+from pgpredict.catalog.errors import TransactionFailed, Untranslatable, refused
+from pgpredict.catalog.questions import Question
+
 from .encodings import codec
-from .errors import Canceled, TransactionFailed, Untranslatable, error_response
-from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Command, Question
+from .errors import Canceled, error_response
+from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Asking, Command
 from .session import Session
 
 _GUARD = (Command(SAVEPOINT),)
@@ -89,7 +91,7 @@ class Inquiry:
             raise refused(failed)
         return answers[guarded:]
 
-    async def _exchange(self, questions: Sequence[Question]) -> Sequence[Answer]:
+    async def _exchange(self, questions: Sequence[Asking]) -> Sequence[Answer]:
         try:
             asked, data = self._session.ask(questions, self.encoding)
         except UnicodeError as error:

@@ -7,10 +7,11 @@ portal have a name of their own, since the client's unnamed ones must stay, and 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from pgpredict.catalog.questions import Description, Question, rows_of
 
 from . import frames
 
@@ -21,33 +22,6 @@ UNDO = "ROLLBACK TO SAVEPOINT _pgpredict"
 #: closes what a question leaves, if anything
 CLOSE = frames.close_portal(NAME) + frames.close_statement(NAME)
 _CLOSES = 2
-# as bytes of UTF-8 in the binary format, whatever the client's encoding and bytea_output are
-_AS_JSON = (
-    "SELECT pg_catalog.convert_to(a.rows, 'UTF8') "
-    "FROM (SELECT pg_catalog.json_agg(pg_catalog.to_json(q))::pg_catalog.text AS rows FROM ({}) AS q) AS a"
-)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What a query returns.
-
-    :ivar sql: the query, with parameters ``$1`` ...
-    :ivar parameters: their values
-    """
-
-    sql: str
-    parameters: tuple[Any, ...] = ()
-
-    def messages(self, encoding: str) -> bytes:
-        """Return Parse, Bind, Execute and two Close."""
-        values = [None if value is None else _text(value).encode(encoding) for value in self.parameters]
-        return (
-            frames.parse(NAME, _AS_JSON.format(self.sql).encode(encoding))
-            + frames.bind(NAME, NAME, values, binary=True)
-            + frames.execute(NAME)
-            + CLOSE
-        )
 
 
 @dataclass(frozen=True)
@@ -56,60 +30,51 @@ class Command:
 
     sql: str
 
-    def messages(self, encoding: str) -> bytes:
-        """Return Parse, Bind, Execute and two Close."""
-        return (
-            frames.parse(NAME, self.sql.encode(encoding))
-            + frames.bind(NAME, NAME, (), binary=False)
-            + frames.execute(NAME)
-            + CLOSE
-        )
+
+Asking = Question | Command
 
 
-@dataclass(frozen=True)
-class Description:
-    """The columns that a query would return.
+def messages(question: Asking, encoding: str) -> bytes:
+    """Return Parse, Bind and Execute, or Parse and Describe, and two Close.
 
-    :ivar types: oids of its parameters' types, 0 where the server is to find out
+    :param encoding: Python's name of the client's encoding
     """
-
-    sql: str
-    types: tuple[int, ...] = ()
-
-    def messages(self, encoding: str) -> bytes:
-        """Return Parse, Describe and two Close."""
-        return (
-            frames.parse(NAME, self.sql.encode(encoding), self.types)
-            + frames.describe_statement(NAME)
-            + CLOSE
+    if isinstance(question, Description):
+        parse = frames.parse(NAME, question.sql.encode(encoding), question.types)
+        return parse + frames.describe_statement(NAME) + CLOSE
+    if isinstance(question, Command):
+        parse, bind = (
+            frames.parse(NAME, question.sql.encode(encoding)),
+            frames.bind(NAME, NAME, (), binary=False),
         )
-
-
-Question = Rows | Command | Description
+    else:
+        values = [None if text is None else text.encode(encoding) for text in question.texts]
+        parse = frames.parse(NAME, question.as_json.encode(encoding))
+        bind = frames.bind(NAME, NAME, values, binary=True)
+    return parse + bind + frames.execute(NAME) + CLOSE
 
 
 @dataclass
 class Answer:
     """What the server said to one question.
 
-    :ivar row: body of the DataRow or RowDescription, None if there was none
+    :ivar value: body of the DataRow or RowDescription, None if there was none
     :ivar error: fields of the error, None if there was none
+    :ivar encoding: Python's name of the client's encoding
     """
 
-    row: bytes | None = None
+    value: bytes | None = None
     error: dict[str, str] | None = None
+    encoding: str = "utf-8"
 
     def rows(self) -> list[list[Any]]:
         """Return the rows of a :class:`Rows`."""
-        if self.row is None:
-            return []
-        (value,) = frames.row(self.row)
-        return [] if value is None else [list(row.values()) for row in json.loads(value)]
+        return [] if self.value is None else rows_of(frames.row(self.value)[0])
 
-    def columns(self, encoding: str) -> list[tuple[str, int, int]]:
+    def columns(self) -> list[tuple[str, int, int]]:
         """Return (name, oid of the type, modifier) of the columns of a :class:`Description`."""
-        found = [] if self.row is None else frames.columns(self.row)
-        return [(name.decode(encoding), oid, modifier) for name, oid, modifier in found]
+        found = [] if self.value is None else frames.columns(self.value)
+        return [(name.decode(self.encoding), oid, modifier) for name, oid, modifier in found]
 
 
 @dataclass
@@ -122,20 +87,20 @@ class Asked:
     :ivar status: of the transaction afterwards
     """
 
-    questions: Sequence[Question]
+    questions: Sequence[Asking]
     synced: bool
     encoding: str
     answers: list[Answer] = field(default_factory=list)
     status: str | None = None
 
     def __post_init__(self) -> None:
-        self._current = Answer()
+        self._current = self._next()
         # one that has failed leaves a statement behind
         self._closes = -_CLOSES
 
     def messages(self) -> bytes:
         """Return what is sent."""
-        asked = b"".join(question.messages(self.encoding) for question in self.questions)
+        asked = b"".join(messages(question, self.encoding) for question in self.questions)
         return CLOSE + asked + (frames.SYNC if self.synced else frames.FLUSH)
 
     @property
@@ -146,7 +111,7 @@ class Asked:
     def feed(self, kind: int, body: bytes) -> bool:
         """Take a message of the server's; return whether it was the last."""
         if kind in b"DT":
-            self._current.row = body
+            self._current.value = body
         elif kind == 0x45:  # ErrorResponse: whatever follows is skipped
             self._current.error = frames.error_fields(body, self.encoding)
             self._end()
@@ -164,15 +129,7 @@ class Asked:
 
     def _end(self) -> None:
         self.answers.append(self._current)
-        self._current = Answer()
+        self._current = self._next()
 
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "{" + ",".join(map(_element, value)) + "}"
-    return str(value)
-
-
-def _element(value: Any) -> str:
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    def _next(self) -> Answer:
+        return Answer(encoding=self.encoding)

@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Callable
 
+from pgpredict.catalog.errors import StatementRefused
 from rewriter import RewriteError
 
 from . import frames
-from .errors import Canceled, Malformed, ProxyError, StatementRefused, error_response
+from .errors import Canceled, Malformed, ProxyError, error_response
 from .inquiry import Inquiry
 from .rewriting import Rewriting
 from .session import Session

@@ -1,40 +1,27 @@
 """Rewrites statements of sessions: in threads, with what was found out before where that still holds.
 
 The rewriter is a function that asks as it goes. It runs in a thread, where it may wait for the session's
-answers; the event loop carries them. What it has found is kept together with the questions and the
-answers that led to it. When the same text comes again these questions are asked again, all of them in one
-round trip and in the session itself, and if the answers are the same, byte by byte, so is the result. No
-message about a deployment, a grant, a search_path or a table can be missed this way, since none is needed.
+answers; the event loop carries them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from rewriter import RewriteError, Setting, rewrite, split
-from rewriter.errors import UnknownModel
+from pgpredict.catalog.errors import StatementRefused, Untranslatable, refused
+from pgpredict.catalog.keeping import LONGEST, Kept, Shelf, size
+from pgpredict.catalog.questions import Answer, Question
+from rewriter import Setting
 
-from .catalog import Finding, SessionCatalog, refused
-from .errors import RewriteTooSlow, StatementRefused, Untranslatable
-from .questions import Answer, Question
+from .catalog import ProxyCatalog
+from .errors import RewriteTooSlow
 from .session import Origin
 from .statement import Statement
 from .stats import Stats
-
-#: texts that are kept at the most, and what was found for each in sessions that see different things
-ENTRIES, VARIANTS = 1_000, 4
-#: bytes of texts, questions and answers that are kept at the most
-LARGEST = 64 << 20
-#: characters of a longer text are not kept: it is a load of rows, which does not come again
-LONGEST = 100_000
-#: seconds after which the server's estimates are asked for again
-_FRESH = 60.0
 
 
 class Asking(Protocol):
@@ -69,20 +56,8 @@ class Changed:
     description: bytes | None = None
 
 
-@dataclass
-class _Kept:
-    changed: Changed | None
-    findings: list[Finding]
-    size: int
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_fresh(self) -> bool:
-        return not self.findings or time.monotonic() - self.since <= _FRESH
-
-
-#: a text, its encoding, and whether the server keeps it under a name
-_Key = tuple[bytes, str, bool]
+#: a text, its encoding, whether the server keeps it under a name, and what its parameters are declared as
+_Key = tuple[bytes, str, bool, tuple[int, ...]]
 
 
 def _executor(threads: int) -> concurrent.futures.ThreadPoolExecutor:
@@ -100,8 +75,7 @@ class Rewriting:
         self._threads = threads
         self._executor = _executor(threads)
         self._stats = stats
-        self._kept: OrderedDict[_Key, list[_Kept]] = OrderedDict()
-        self._size = 0
+        self._kept: Shelf[_Key, Changed] = Shelf()
 
     def allow(self, threads: int) -> None:
         """Have at least so many threads: one that waits for a lock must not hold up another's statement."""
@@ -115,8 +89,8 @@ class Rewriting:
 
     def is_foreign(self, statement: Statement, encoding: str) -> bool:
         """Tell whether it is known that there is none of our syntax in a statement, whatever the database."""
-        kept = self._kept.get((statement.sql, encoding, statement.kept))
-        return kept is not None and kept[0].changed is None and not kept[0].findings
+        kept = self._kept.variants(_key(statement, encoding))
+        return bool(kept) and kept[0].made is None and not kept[0].findings
 
     async def rewrite(self, statement: Statement, session: Asking, limit: float) -> Changed | None:
         """Return a statement's new text, None if it stays as it is.
@@ -125,45 +99,33 @@ class Rewriting:
         :raises RewriteError: for a form that is wrong or cannot be answered
         :raises StatementRefused: if it takes too long, or a question fails
         """
-        key = (statement.sql, session.encoding, statement.kept)
+        key = _key(statement, session.encoding)
         # other sessions change what is kept while this one waits for answers
-        for kept in list(self._kept.get(key, ())):
+        for kept in self._kept.variants(key):
             if await self._still_holds(kept, session):
                 self._stats.cache_hits += 1
-                self._keep(key, kept)
-                return kept.changed
+                self._kept.keep(key, kept)
+                return kept.made
         self._stats.cache_misses += 1
         made = await self._think(statement, session, limit)
         if len(statement.sql) <= LONGEST:
-            self._keep(key, made)
-        return made.changed
+            self._kept.keep(key, made)
+        return made.made
 
-    def _keep(self, key: _Key, made: _Kept) -> None:
-        """Keep one as the latest, and forget what was not used for longest."""
-        variants = self._kept.pop(key, [])
-        self._size -= sum(kept.size for kept in variants)
-        # one that is too old only costs a question
-        fresh = [kept for kept in variants if kept is not made and kept.is_fresh]
-        self._kept[key] = variants = [made, *fresh][:VARIANTS]
-        self._size += sum(kept.size for kept in variants)
-        while len(self._kept) > ENTRIES or self._size > LARGEST:
-            _, forgotten = self._kept.popitem(last=False)
-            self._size -= sum(kept.size for kept in forgotten)
-
-    async def _still_holds(self, kept: _Kept, session: Asking) -> bool:
+    async def _still_holds(self, kept: Kept[Changed], session: Asking) -> bool:
         if not kept.findings:
             return True
         if not kept.is_fresh:
             return False
-        answers = await session.ask([question for question, _ in kept.findings])
+        answers = await session.ask(kept.questions)
         failed = next((answer.error for answer in answers if answer.error is not None), None)
         if failed is not None:
             if not session.may_fail:
                 raise refused(failed)
             return False
-        return [answer.row for answer in answers] == [row for _, row in kept.findings]
+        return kept.holds(answers)
 
-    async def _think(self, statement: Statement, session: Asking, limit: float) -> _Kept:
+    async def _think(self, statement: Statement, session: Asking, limit: float) -> Kept[Changed]:
         loop = asyncio.get_running_loop()
         encoding = session.encoding
         questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]]
@@ -181,17 +143,13 @@ class Rewriting:
             loop.call_soon_threadsafe(take, asked, future)
             return future.result()
 
-        catalog = SessionCatalog(ask, encoding, may_fail=session.may_fail)
+        catalog = ProxyCatalog(ask, may_fail=session.may_fail, declared=statement.declared)
 
         def think_aloud() -> Changed | None:
             try:
                 return rewrite_text(statement.sql, encoding, statement.kept, catalog)
             except UnicodeError as error:
                 raise Untranslatable(error) from error
-            except UnknownModel as error:
-                if catalog.installed is False:
-                    error.hint = "this database has no pgpredict: CREATE EXTENSION pgpredict CASCADE"
-                raise
 
         think = loop.run_in_executor(self._executor, think_aloud)
         # nothing asked: the end
@@ -209,7 +167,8 @@ class Rewriting:
                     ) from None
                 if not asked:
                     changed = await think
-                    return _Kept(changed, catalog.findings, _size(statement, changed, catalog.findings))
+                    texts = len(statement.sql) + (len(changed.sql) if changed else 0)
+                    return Kept(changed, catalog.findings, size(texts, catalog.findings))
                 answering.set_result(await session.ask(asked))
         finally:
             # the thread must not wait for answers that never come, also not to what it asks later
@@ -220,9 +179,8 @@ class Rewriting:
                 future.set_exception(StatementRefused("the session has ended"))
 
 
-def _size(statement: Statement, changed: Changed | None, findings: Sequence[Finding]) -> int:
-    texts = len(statement.sql) + (len(changed.sql) if changed else 0)
-    return texts + sum(len(question.sql) + len(row or b"") for question, row in findings)
+def _key(statement: Statement, encoding: str) -> _Key:
+    return statement.sql, encoding, statement.kept, statement.declared
 
 
 def _outstanding(
@@ -240,7 +198,7 @@ def _forget(done: asyncio.Future[Changed | None]) -> None:
         done.exception()
 
 
-def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog) -> Changed | None:
+def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: ProxyCatalog) -> Changed | None:
     """Rewrite each statement of a text; they stay one text, so that they stay one transaction.
 
     :return: None if all of it stays as it is
@@ -250,30 +208,14 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: SessionCatalog)
         text = sql.decode(encoding)
     except UnicodeDecodeError:
         return None  # the server will tell
-    made: list[tuple[int, int, Callable[[int], int | None]]] = []
-    target, changed, description = "", False, None
-    for number, (start, part) in enumerate(split(text)):
-        try:
-            rewritten = rewrite(part, catalog, setting=Setting(kept=kept))
-        except RewriteError as error:
-            if error.position is not None:
-                error.position += start
-            if number and error.hint is None and error.sqlstate in ("42P01", "42703"):
-                error.hint = "statements of one message are rewritten before the first of them runs"
-            raise
-        made.append((len(target), start, rewritten.origin))
-        target += rewritten.sql
-        changed = changed or rewritten.changed
+    script = catalog.rewrite(text, Setting(kept=kept))
+    if not script.changed:
+        return None
+    description = None
+    # several statements of one message have descriptions each, which are left alone
+    if len(script.parts) == 1:
+        ((*_, rewritten),) = script.parts
         if any(run.way == "batch" for run in rewritten.runs):
             # columns that come out of batches have lost their tables
             description = catalog.description(rewritten.described)
-    if not changed:
-        return None
-
-    def origin(position: int) -> int | None:
-        begun, start, within = next(place for place in reversed(made) if place[0] < position)
-        found = within(position - begun)
-        return None if found is None else found + start
-
-    # several statements of one message have descriptions each, which are left alone
-    return Changed(target.encode(encoding), origin, description if len(made) == 1 else None)
+    return Changed(script.sql.encode(encoding), script.origin, description)

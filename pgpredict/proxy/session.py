@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from . import frames
 from .descriptions import Descriptions
 from .errors import Malformed
-from .questions import Asked, Question
+from .questions import Asked, Asking
 from .statement import Statement
 from .traffic import Traffic
 
@@ -302,7 +302,7 @@ class Session:
         """Return what makes the server answer all that it was sent of an open batch."""
         return frames.FLUSH if self.traffic.open and not self.traffic.skipping else b""
 
-    def ask(self, questions: Sequence[Question], encoding: str) -> tuple[Asked, bytes]:
+    def ask(self, questions: Sequence[Asking], encoding: str) -> tuple[Asked, bytes]:
         """Ask the server something; return the questions, which are being answered, and bytes for the server.
 
         To be called while the server is quiet.

@@ -38,6 +38,13 @@ class Statement:
         return bool(self.name)
 
     @property
+    def declared(self) -> tuple[int, ...]:
+        """Oids of the types of its parameters by their numbers, as far as the client says any; else 0."""
+        if not any(self.types[2:]) or b"$" not in self.sql:
+            return ()
+        return tuple(oid for (oid,) in frames.LENGTH.iter_unpack(self.types[2:]))
+
+    @property
     def word(self) -> str:
         """The text's first word in lower case, if it is one that begins statements; for the log."""
         found = _FIRST_WORD.match(self.sql)

@@ -8,9 +8,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from pgpredict.proxy import rewriting
-from pgpredict.proxy.errors import RewriteTooSlow, StatementRefused
-from pgpredict.proxy.questions import Answer, Question
+from pgpredict.catalog import keeping
+from pgpredict.catalog.errors import StatementRefused
+from pgpredict.catalog.questions import Description, Question
+from pgpredict.proxy import frames
+from pgpredict.proxy.catalog import ProxyCatalog
+from pgpredict.proxy.errors import RewriteTooSlow
+from pgpredict.proxy.questions import Answer
 from pgpredict.proxy.rewriting import Rewriting
 from pgpredict.proxy.statement import Statement
 from pgpredict.proxy.stats import Stats
@@ -66,8 +70,8 @@ def test_a_thread_whose_session_has_gone_does_not_wait_for_answers() -> None:
 
 
 def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rewriting, "ENTRIES", 8)
-    monkeypatch.setattr(rewriting, "LARGEST", 20_000)
+    monkeypatch.setattr(keeping, "ENTRIES", 8)
+    monkeypatch.setattr(keeping, "LARGEST", 20_000)
 
     async def many() -> None:
         stats, session = Stats(), Session()
@@ -77,8 +81,8 @@ def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPa
         assert len(made._kept) <= 8
         for number in range(20):
             await refused_or_not(made, ours(number, 5_000), session)
-        assert 0 < made._size <= 20_000
-        assert made._size == sum(kept.size for kepts in made._kept.values() for kept in kepts)
+        assert 0 < made._kept.size <= 20_000
+        assert made._kept.size == sum(kept.size for kepts in made._kept._kept.values() for kept in kepts)
         await refused_or_not(made, ours(19, 5_000), session)
         assert stats.cache_hits == 1
         made.close()
@@ -88,7 +92,7 @@ def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPa
 
 def test_sessions_that_share_a_statement_do_not_disturb_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one has found to hold may be forgotten while it asks."""
-    monkeypatch.setattr(rewriting, "ENTRIES", 1)
+    monkeypatch.setattr(keeping, "ENTRIES", 1)
 
     async def together() -> None:
         made = Rewriting(Stats(), 4)
@@ -109,6 +113,41 @@ def test_more_threads_are_had_when_more_connections_are_allowed() -> None:
         made.close()
 
     asyncio.run(grow())
+
+
+def test_declared_types_go_into_the_questions_by_the_numbers_of_parameters() -> None:
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> Sequence[Answer]:
+        asked.extend(questions)
+        return [Answer() for _ in questions]
+
+    catalog = ProxyCatalog(ask, may_fail=True, declared=(20, 0, 23, 16))
+    catalog.description("SELECT $3, $5, $2, '$1'")
+    assert asked == [Description("SELECT $3, $5, $2, '$1'", (25, 0, 23, 25, 0))]
+
+
+def test_what_is_kept_depends_on_the_declared_types_of_parameters_if_there_are_any() -> None:
+    def parsed(sql: bytes, *types: int) -> Statement:
+        found = frames.statement(ord("P"), frames.parse(b"", sql, types)[_BODY:])
+        assert found is not None
+        return Statement(ord("P"), *found, b"")
+
+    sql = b"SELECT $1 FROM predict(m)"
+    assert parsed(sql, 23, 0).declared == (23, 0)
+    assert not parsed(sql, 0, 0).declared
+    assert not parsed(b"SELECT PREDICT(m)", 23).declared
+    assert not ours(1).declared
+
+    async def declare() -> None:
+        stats = Stats()
+        made = Rewriting(stats)
+        for types in ((), (23,), (25,), (0,), (23,)):
+            await refused_or_not(made, parsed(sql, *types), Session())
+        assert (stats.cache_misses, stats.cache_hits) == (3, 2)
+        made.close()
+
+    asyncio.run(declare())
 
 
 async def refused_or_not(made: Rewriting, asked: Statement, session: Session) -> None:

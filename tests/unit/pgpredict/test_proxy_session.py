@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgpredict.catalog.questions import Description, Rows
 from pgpredict.proxy import frames
 from pgpredict.proxy.errors import Malformed
 from pgpredict.proxy.frames import frame
-from pgpredict.proxy.questions import CLOSE, Description, Rows
+from pgpredict.proxy.questions import CLOSE
 from pgpredict.proxy.session import Session
 from pgpredict.proxy.traffic import Traffic
 from rewriter.scan import mentions_bytes
@@ -117,7 +118,7 @@ def test_answers_to_questions_stay_here_and_what_the_server_says_unasked_passes(
     assert told == notification + changed
     assert [session.is_answered, session.server(READY_OPEN), session.is_answered] == [False, b"", True]
     assert asked.answers[0].rows() == []
-    assert asked.answers[1].row == b"\0\0"
+    assert asked.answers[1].value == b"\0\0"
     assert session.traffic.status == "T"
     assert session.traffic.pending == 0
     assert session.traffic.parameters["client_encoding"] == "LATIN1"
