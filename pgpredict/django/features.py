@@ -79,7 +79,9 @@ class TableStar(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         """Write them out."""
-        return ", ".join(f"{compiler.quote_name_unless_alias(alias)}.*" for alias in self.aliases), []
+        # its name before Django 6.1
+        quote = getattr(compiler, "quote_name", None) or compiler.quote_name_unless_alias
+        return ", ".join(f"{quote(alias)}.*" for alias in self.aliases), []
 
     def relabeled_clone(self, change_map: Mapping[str, str]) -> TableStar:
         """Follow the tables to their new aliases."""

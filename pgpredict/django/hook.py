@@ -26,15 +26,14 @@ def driver(wrapper: Any) -> Any:
     return psycopg
 
 
-def predicting(wrapper: Any, cursor: Any) -> Any:
+def predicting(wrapper: Any, cursor: Any, name: str | None) -> Any:
     """Return a cursor that rewrites.
 
-    Django makes cursors of the server's by a class of its own, which the connection is not asked for.
+    Those without a name come from the connection, where :func:`install` has been. Django makes cursors of the
+    server's by a class of its own, which the connection is not asked for, and sets them up.
     """
-    kind = type(cursor)
-    wanted = driver(wrapper).predicting(kind)
-    if wanted is not kind:
-        cursor.__class__ = wanted
+    if name is not None:
+        cursor.__class__ = driver(wrapper).predicting(type(cursor))
     return cursor
 
 
@@ -51,7 +50,7 @@ class Predicting:
     @async_unsafe  # type: ignore[untyped-decorator]
     def create_cursor(self, name: str | None = None) -> Any:
         """Return a cursor that rewrites."""
-        return predicting(self, super().create_cursor(name))  # type: ignore[misc]
+        return predicting(self, super().create_cursor(name), name)  # type: ignore[misc]
 
 
 def on_connection(sender: Any, connection: Any, **_: Any) -> None:
@@ -63,6 +62,6 @@ def on_connection(sender: Any, connection: Any, **_: Any) -> None:
 
     @async_unsafe  # type: ignore[untyped-decorator]
     def create_cursor(name: str | None = None) -> Any:
-        return predicting(connection, create(connection, name))
+        return predicting(connection, create(connection, name), name)
 
     connection.create_cursor = create_cursor

@@ -7,6 +7,9 @@ import copy
 import pickle
 from typing import Any
 
+from start import tables, told  # sets Django up
+
+# isort: split
 from django.db import connection, models
 from django.db.models import (
     Avg,
@@ -29,7 +32,6 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, Length, Rank, RowNumber, Upper
 from django.db.models.lookups import GreaterThan
 from fleet.models import Flight, LongFlight, Plane, Weight
-from start import tables, told  # first: it sets Django up
 
 from pgpredict.django import Predict, PredictionSet, Probability
 

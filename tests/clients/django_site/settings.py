@@ -6,6 +6,7 @@ psycopg2, ``SITE_BINDING`` client or server, ``SITE_POOL`` asks for Django's poo
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 if os.environ.get("SITE_DRIVER") == "psycopg2":
     # Django takes psycopg 3 wherever it can be imported
     sys.modules["psycopg"] = None  # type: ignore[assignment]
-
+    importlib.import_module("django.db.backends.postgresql.base")
     del sys.modules["psycopg"]
 
 OPTIONS: dict[str, Any] = {}

@@ -43,7 +43,9 @@ def tables() -> Iterator[None]:
 
 def told(scenarios: dict[str, Callable[[], Any]]) -> None:
     """Run each in a transaction that is rolled back, and print as JSON what they give."""
-    seen: dict[str, Any] = {}
+    kinds = type(connection.cursor().cursor).__mro__
+    hooked = any(kind.__module__.startswith("pgpredict.") for kind in kinds)
+    seen: dict[str, Any] = {"way": [connection.Database.__name__, django.VERSION[:2] < (5, 0), hooked]}
     for name, scenario in scenarios.items():
         try:
             with transaction.atomic():
