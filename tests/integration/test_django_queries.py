@@ -1,9 +1,9 @@
 """Django's queries with predictions, each way: what they give is what was calculated by hand.
 
 The models of the project are ``weight`` = 10 a, ``both`` = a + 10 b, ``whole``, which is ``weight`` as an
-integer, and ``late``, which says yes where x is above a half, with x as its probability; ``sure`` is ``late`` as
-a boolean. Flights f1 to f6 have a = 1 to 6 and x = 0.1, 0.3, 0.6, 0.9, 0.5, 0.7. The first three are of plane
-one, whose b is 1, the next two of plane two, whose b is 2, and the last of none.
+integer, and ``late``, which says yes where x is above a half, with x as its probability; ``sure`` is
+``late`` as a boolean. Flights f1 to f6 have a = 1 to 6 and x = 0.1, 0.3, 0.6, 0.9, 0.5, 0.7. The first three
+are of plane one, whose b is 1, the next two of plane two, whose b is 2, and the last of none.
 """
 
 from __future__ import annotations
