@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+#: around questions in a transaction
+SAVEPOINT = "SAVEPOINT _pgpredict"
+RELEASE = "RELEASE SAVEPOINT _pgpredict"
+UNDO = "ROLLBACK TO SAVEPOINT _pgpredict"
 # as bytes of UTF-8 in the binary format, whatever the client's encoding and bytea_output are
 _AS_JSON = (
     "SELECT pg_catalog.convert_to(a.rows, 'UTF8') "

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from .lately import Lately
+from .literals import literal_types
 from .placeholders import Template
 from .rewriting import AsyncSession, Prepared, Session, prepare, prepare_async
 
-__all__ = ["AsyncSession", "Lately", "Prepared", "Session", "Template", "prepare", "prepare_async"]
+__all__ = [
+    "AsyncSession",
+    "Lately",
+    "Prepared",
+    "Session",
+    "Template",
+    "literal_types",
+    "prepare",
+    "prepare_async",
+]

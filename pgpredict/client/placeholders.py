@@ -10,6 +10,7 @@ import bisect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rewriter.scan import scan
 
@@ -70,6 +71,17 @@ class Template:
         if text.count("%", at):
             return None  # one at the very end
         return cls("".join([*pieces, text[at:]]), base, tuple(places), tuple(steps), doubled=True)
+
+    def arranged(self, values: Any) -> list[Any]:
+        """Return the user's values by the numbers of the parameters, None where one is not known."""
+        if not values:
+            return []
+        names = [place[2:].partition(")")[0] if place.startswith("%(") else None for place in self.places]
+        try:
+            found = [values[at if name is None else name] for at, name in enumerate(names)]
+        except (KeyError, IndexError, TypeError):
+            return []  # which is for the driver to say
+        return [None] * self.base + found
 
     def render(self, sql: str) -> tuple[str, tuple[int, ...] | None]:
         """Return another statement with the same parameters as the driver is to be given it.

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pgpredict.catalog.errors import TransactionFailed, Untranslatable, refused
-from pgpredict.catalog.questions import Question
+from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Question
 
 from .encodings import codec
 from .errors import Canceled, error_response
-from .questions import RELEASE, SAVEPOINT, UNDO, Answer, Asked, Asking, Command
+from .questions import Answer, Asked, Asking, Command
 from .session import Session
 
 _GUARD = (Command(SAVEPOINT),)

@@ -16,9 +16,6 @@ from pgpredict.catalog.questions import Description, Question, rows_of
 from . import frames
 
 NAME = b"_pgpredict"
-SAVEPOINT = "SAVEPOINT _pgpredict"
-RELEASE = "RELEASE SAVEPOINT _pgpredict"
-UNDO = "ROLLBACK TO SAVEPOINT _pgpredict"
 #: closes what a question leaves, if anything
 CLOSE = frames.close_portal(NAME) + frames.close_statement(NAME)
 _CLOSES = 2

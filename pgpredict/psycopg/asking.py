@@ -9,43 +9,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import generators, pq
 from psycopg.abc import PQGen
 
+from pgpredict.catalog.answer import PlainAnswer
 from pgpredict.catalog.errors import TransactionFailed, Untranslatable, refused
-from pgpredict.catalog.questions import Description, Question, rows_of
+from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Description, Question
 
-SAVEPOINT = b"SAVEPOINT _pgpredict"
-RELEASE = b"RELEASE SAVEPOINT _pgpredict"
-UNDO = b"ROLLBACK TO SAVEPOINT _pgpredict"
 _CANCELED = "57014"
-
-Column = tuple[str, int, int]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server said to one question."""
-
-    value: bytes | tuple[Column, ...] | None = None
-    error: dict[str, str] | None = None
-
-    def rows(self) -> list[list[Any]]:
-        """Return the rows of a :class:`pgpredict.catalog.questions.Rows`."""
-        return rows_of(self.value) if isinstance(self.value, bytes) else []
-
-    def columns(self) -> Sequence[Column]:
-        """Return the columns of a :class:`pgpredict.catalog.questions.Description`."""
-        return self.value if isinstance(self.value, tuple) else ()
 
 
 def asked(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], questions: Sequence[Question]
-) -> PQGen[list[Answer]]:
+) -> PQGen[list[PlainAnswer]]:
     """Ask, as a generator for the connection's ``wait``.
 
     :return: up to the first one that fails
@@ -95,13 +74,13 @@ def _commands(pgconn: pq.abc.PGconn, question: Question, encoding: str) -> list[
 
 def _exchange(
     pgconn: pq.abc.PGconn, groups: Sequence[Sequence[_Command]], encoding: str, *, guarded: bool, piped: bool
-) -> PQGen[list[Answer]]:
+) -> PQGen[list[PlainAnswer]]:
     commands: list[_Command] = [command for group in groups for command in group]
     if guarded:
         commands = [
-            lambda: pgconn.send_query_params(SAVEPOINT, None),
+            lambda: pgconn.send_query_params(SAVEPOINT.encode(), None),
             *commands,
-            lambda: pgconn.send_query_params(RELEASE, None),
+            lambda: pgconn.send_query_params(RELEASE.encode(), None),
         ]
     end = pgconn.send_flush_request if piped else pgconn.pipeline_sync
     results = yield from generators.pipeline_communicate(pgconn, deque([*commands, end]))
@@ -112,11 +91,11 @@ def _exchange(
         if last[0].status == pq.ExecStatus.FATAL_ERROR:
             raise refused(_fields(last[0], encoding))
         last = last[1:]
-    answers: list[Answer] = []
+    answers: list[PlainAnswer] = []
     for group in groups:
         for result in last[: len(group)]:
             if result.status == pq.ExecStatus.FATAL_ERROR:
-                answers.append(Answer(error=_fields(result, encoding)))
+                answers.append(PlainAnswer(error=_fields(result, encoding)))
                 if guarded:
                     yield from _undo(pgconn)
                 return answers
@@ -127,17 +106,17 @@ def _exchange(
 
 def _undo(pgconn: pq.abc.PGconn) -> PQGen[None]:
     for command in (UNDO, RELEASE):
-        pgconn.send_query_params(command, None)
+        pgconn.send_query_params(command.encode(), None)
     pgconn.pipeline_sync()
     yield from generators.send(pgconn)
     for _ in range(3):
         yield from generators.fetch_many(pgconn)
 
 
-def _answer(result: pq.abc.PGresult, encoding: str) -> Answer:
+def _answer(result: pq.abc.PGresult, encoding: str) -> PlainAnswer:
     if result.status == pq.ExecStatus.TUPLES_OK:
-        return Answer(bytes(result.get_value(0, 0) or b"") or None)
-    return Answer(
+        return PlainAnswer(bytes(result.get_value(0, 0) or b"") or None)
+    return PlainAnswer(
         tuple(
             ((result.fname(i) or b"").decode(encoding), result.ftype(i), result.fmod(i))
             for i in range(result.nfields)

@@ -15,7 +15,7 @@ from psycopg.raw_cursor import RawCursorMixin
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Lately, Prepared, Template
+from pgpredict.client import Lately, Prepared, Template, literal_types
 from rewriter import RewriteError
 from rewriter.scan import mentions_bytes
 
@@ -76,8 +76,11 @@ class Sending:
 
     def types(self) -> Sequence[int]:
         """Return oids of the types of the parameters, as psycopg would declare them."""
-        if not self._values or isinstance(self.cursor, psycopg.ClientCursor | psycopg.AsyncClientCursor):
+        if not self._values:
             return ()
+        if isinstance(self.cursor, psycopg.ClientCursor | psycopg.AsyncClientCursor):
+            template = self.template
+            return () if template is None else literal_types(template.arranged(self._values))
         query = self.cursor._query_cls(Transformer(self.cursor))
         try:
             query.convert(self._text, self._values)

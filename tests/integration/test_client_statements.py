@@ -64,6 +64,13 @@ def test_rows_names_types_and_tags(lasting: Lasting, name: str, kind: type[Bench
         compare(case, f"{case} through a cursor of ours", got, expected, case.statement)
 
 
+def run(bench: Bench, case: Case) -> None:
+    with bench.undone():
+        for statement in case.before:
+            bench.execute(statement)
+        bench.execute(case.statement, case.parameters)
+
+
 @pytest.mark.parametrize("name", files())
 def test_what_is_refused(lasting: Lasting, name: str) -> None:
     for case in runnable(lasting.get(), name):
@@ -71,10 +78,8 @@ def test_what_is_refused(lasting: Lasting, name: str) -> None:
             continue
         plain = lasting.get()
         bench = Hooked(plain.connection, plain.catalog)
-        with pytest.raises(psycopg.Error) as caught, bench.undone():
-            for statement in case.before:
-                bench.execute(statement)
-            bench.execute(case.statement, case.parameters)
+        with pytest.raises(psycopg.Error) as caught:
+            run(bench, case)
         if case.fails is not None:
             assert caught.value.sqlstate == case.fails, case
             continue

@@ -1,4 +1,4 @@
-"""Python's other drivers through the proxy: asyncpg, psycopg2, and psycopg's asynchronous side."""
+"""Python's drivers, through the proxy as they are, and without it with our hooks: the same either way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import psycopg2.extras
 import pytest
 from psycopg import pq
 
-from tests.fix_clients import EXPECTED, Place
+import pgpredict.asyncpg
+import pgpredict.psycopg
+import pgpredict.psycopg2
+from tests.fix_clients import EXPECTED, Address, Place
 
 PREDICT = "SELECT PREDICT(weight USING {}::float8 AS a) AS p"
 EACH = (
@@ -30,7 +33,14 @@ INSERT = "INSERT INTO plain SELECT 3, NULL, PREDICT(weight USING 1.0::float8 AS 
 TABLE = "CREATE TABLE plain (id int, name text, value float8)"
 ROWS = [(1, "one", None), (2, "zwei €", 2.5)]
 
-pytestmark = pytest.mark.one_server
+#: refused before it is sent by a hook, so that the transaction goes on; sent on by the proxy, to be refused
+REFUSED = "SELECT PREDICT(weight USING nothing)"
+
+pytestmark = [pytest.mark.one_server, pytest.mark.parametrize("hooked", [False, True], ids=["proxy", "hook"])]
+
+
+def address_of(place: Place, hooked: bool) -> Address:
+    return place.direct if hooked else place.through
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -48,9 +58,10 @@ def compare(seen: dict[str, Any]) -> None:
     assert seen == EXPECTED
 
 
-async def with_asyncpg(place: Place) -> None:
-    address = place.through
+async def with_asyncpg(place: Place, hooked: bool) -> None:
+    address = address_of(place, hooked)
     connection = await asyncpg.connect(
+        connection_class=pgpredict.asyncpg.Connection if hooked else asyncpg.Connection,
         host=address.host,
         port=address.port,
         user=address.user,
@@ -83,7 +94,10 @@ async def with_asyncpg(place: Place) -> None:
     await transaction.start()
     await connection.execute(INSERT)
     with pytest.raises(asyncpg.PostgresError):
-        await connection.execute("SELECT PREDICT(weight USING nothing)")
+        await connection.execute(REFUSED)
+    if hooked:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await connection.fetch("SELECT 1 / 0")
     with pytest.raises(asyncpg.InFailedSQLTransactionError) as failed:
         await connection.fetch(predict, 1.0)
     seen["failed"] = failed.value.sqlstate
@@ -115,12 +129,14 @@ async def with_asyncpg(place: Place) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*remove_listener:Warning")
-def test_asyncpg(place: Place) -> None:
-    run(with_asyncpg(place))
+def test_asyncpg(place: Place, hooked: bool) -> None:
+    run(with_asyncpg(place, hooked))
 
 
-def test_psycopg2(place: Place) -> None:
-    connection = psycopg2.connect(place.through.dsn)
+def test_psycopg2(place: Place, hooked: bool) -> None:
+    connection = psycopg2.connect(address_of(place, hooked).dsn)
+    if hooked:
+        pgpredict.psycopg2.install(connection)
     cursor = connection.cursor()
     seen: dict[str, Any] = {}
 
@@ -152,7 +168,10 @@ def test_psycopg2(place: Place) -> None:
     connection.rollback()
     cursor.execute(INSERT)
     with pytest.raises(psycopg2.Error):
-        cursor.execute("SELECT PREDICT(weight USING nothing)")
+        cursor.execute(REFUSED)
+    if hooked:
+        with pytest.raises(psycopg2.errors.DivisionByZero):
+            cursor.execute("SELECT 1 / 0")
     with pytest.raises(psycopg2.Error) as failed:
         cursor.execute(predict, (1.0,))
     seen["failed"] = failed.value.pgcode
@@ -178,8 +197,11 @@ def test_psycopg2(place: Place) -> None:
     connection.close()
 
 
-async def with_psycopg(place: Place) -> None:
-    async with await psycopg.AsyncConnection.connect(place.through.dsn, autocommit=True) as connection:
+async def with_psycopg(place: Place, hooked: bool) -> None:
+    dsn = address_of(place, hooked).dsn
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        if hooked:
+            pgpredict.psycopg.install(connection)
         predict = PREDICT.format("%s")
         for binary in (False, True):
             cursor = connection.cursor(binary=binary)
@@ -206,5 +228,5 @@ async def with_psycopg(place: Place) -> None:
             assert [row async for row in copy.rows()] == [(10.0,), (20.0,), (30.0,)]
 
 
-def test_psycopg_asynchronously(place: Place) -> None:
-    run(with_psycopg(place))
+def test_psycopg_asynchronously(place: Place, hooked: bool) -> None:
+    run(with_psycopg(place, hooked))

@@ -1,0 +1,11 @@
+"""PREDICT with asyncpg: a connection class that rewrites what it sends.
+
+``await asyncpg.connect(dsn, connection_class=pgpredict.asyncpg.Connection)``, and the same for
+``asyncpg.create_pool``.
+"""
+
+from __future__ import annotations
+
+from .connection import Connection, rewritten
+
+__all__ = ["Connection", "rewritten"]

@@ -1,0 +1,167 @@
+"""A connection of asyncpg that rewrites what it sends."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from typing import Any
+
+import asyncpg
+from asyncpg import exceptions
+
+from pgpredict.catalog.errors import StatementRefused
+from pgpredict.catalog.keeping import Kept
+from pgpredict.catalog.questions import Answer, Question
+from pgpredict.client import Lately, Prepared, Template, prepare_async
+from rewriter import RewriteError
+
+from .asking import ask
+
+_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+
+
+class _Session:
+    """A connection that is asked about a statement."""
+
+    may_fail = True
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        """Ask the connection."""
+        return await ask(self._connection, questions)
+
+    def types(self) -> Sequence[int]:
+        """Return nothing: asyncpg leaves it to the server to find out."""
+        return ()
+
+
+async def rewritten(connection: Any, query: str, *, kept: bool = False) -> Prepared | None:
+    """Return what to send for a statement; None if it stays as it is.
+
+    :param connection: any asyncpg connection
+    :param kept: whether the server keeps it for later, so that what is deployed meanwhile must be seen
+    :raises asyncpg.PostgresError: for a form that is wrong or cannot be answered
+    """
+    lately = _lately.get(connection)
+    if lately is None:
+        lately = _lately[connection] = Lately()
+    if not lately.look(query, idle=not connection.is_in_transaction()):
+        return None
+    try:
+        return await prepare_async(Template.plain(query), lately, _Session(connection), kept=kept)
+    except (RewriteError, StatementRefused) as error:
+        raise _as_asyncpg(error, query) from None
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc]
+    """asyncpg.Connection with PREDICT."""
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
+        """Execute a statement or several."""
+        plain = super().execute
+        return await _send(self, query, lambda text: plain(text, *args, timeout=timeout))
+
+    async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> Any:
+        """Execute a statement for many sets of parameters."""
+        plain = super().executemany
+        return await _send(self, command, lambda text: plain(text, args, timeout=timeout))
+
+    async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return all rows."""
+        plain = super().fetch
+        return await _send(self, query, lambda text: plain(text, *args, **options))
+
+    async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return a value of the first row."""
+        plain = super().fetchval
+        return await _send(self, query, lambda text: plain(text, *args, **options))
+
+    async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return the first row."""
+        plain = super().fetchrow
+        return await _send(self, query, lambda text: plain(text, *args, **options))
+
+    async def fetchmany(self, query: str, args: Any, **options: Any) -> Any:
+        """Return the rows for many sets of parameters."""
+        plain = super().fetchmany
+        return await _send(self, query, lambda text: plain(text, args, **options))
+
+    async def prepare(self, query: str, **options: Any) -> Any:
+        """Prepare a statement, which sees what is deployed when it runs."""
+        plain = super().prepare
+        return await _send(self, query, lambda text: plain(text, **options), kept=True)
+
+    async def copy_from_query(self, query: str, *args: Any, **options: Any) -> Any:
+        """Copy the rows of a query."""
+        plain = super().copy_from_query
+        return await _send(self, query, lambda text: plain(text, *args, **options))
+
+    def cursor(self, query: str, *args: Any, **options: Any) -> Any:
+        """Return a cursor, to be awaited or iterated over."""
+        return _Cursor(self, query, args, options)
+
+
+class _Cursor:
+    """What asyncpg's cursor() returns."""
+
+    def __init__(self, connection: Connection, query: str, args: Any, options: Any) -> None:
+        self._connection, self._query, self._args, self._options = connection, query, args, options
+
+    def _plain(self, text: str) -> Any:
+        return asyncpg.Connection.cursor(self._connection, text, *self._args, **self._options)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        prepared = await rewritten(self._connection, self._query)
+        try:
+            async for row in self._plain(self._query if prepared is None else prepared.text):
+                yield row
+        except asyncpg.PostgresError as error:
+            _place(error, self._query, prepared)
+            raise
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        async def opened(text: str) -> Any:
+            return await self._plain(text)
+
+        return _send(self._connection, self._query, opened).__await__()
+
+
+async def _send(
+    connection: Connection, query: str, call: Callable[[str], Awaitable[Any]], *, kept: bool = False
+) -> Any:
+    """Have a statement sent; errors point into the user's text."""
+    prepared = await rewritten(connection, query, kept=kept)
+    if prepared is None:
+        return await call(query)
+    try:
+        return await call(prepared.text)
+    except asyncpg.PostgresError as error:
+        if not _is_stale(connection, error):
+            _place(error, query, prepared)
+            raise
+    return await _send(connection, query, call, kept=kept)
+
+
+def _is_stale(connection: Connection, error: exceptions.PostgresError) -> bool:
+    """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
+    taken = _lately[connection].forget()
+    return taken and not connection.is_in_transaction() and (error.sqlstate or "").startswith("42")
+
+
+def _place(error: exceptions.PostgresError, query: str, prepared: Prepared | None) -> None:
+    if prepared is not None and error.position is not None:
+        found = prepared.origin(int(error.position), prepared.text)
+        error.position = None if found is None else str(found)
+        error.query = query
+
+
+def _as_asyncpg(error: RewriteError | StatementRefused, query: str) -> exceptions.PostgresError:
+    position = error.position if isinstance(error, RewriteError) else None
+    fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": error.message}
+    if error.hint is not None:
+        fields["H"] = error.hint
+    if position is not None:
+        fields["P"] = str(position)
+    return exceptions.PostgresError.new(fields, query)

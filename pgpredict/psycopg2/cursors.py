@@ -1,0 +1,141 @@
+"""Cursors of psycopg2 that rewrite what they send."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from pgpredict.catalog.errors import StatementRefused
+from pgpredict.catalog.keeping import Kept
+from pgpredict.catalog.questions import Answer, Question
+from pgpredict.client import Lately, Prepared, Template, literal_types, prepare
+from rewriter import RewriteError
+
+from .asking import ask
+from .errors import as_psycopg2, placed
+
+_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+
+
+class _Sending:
+    """A statement that may hold our syntax, and its way to the server."""
+
+    may_fail = True
+
+    def __init__(self, cursor: Any, text: str, values: Any, lately: Lately[Kept[Prepared]]) -> None:
+        self.cursor, self.text, self.values, self.lately = cursor, text, values, lately
+        self.template = template = Template.plain(text) if values is None else Template.read(text)
+        self.prepared: Prepared | None = None
+        if template is None:
+            return
+        try:
+            self.prepared = prepare(template, lately, self)
+        except (RewriteError, StatementRefused) as error:
+            raise as_psycopg2(error, text) from None
+
+    def __enter__(self) -> Prepared:
+        assert self.prepared is not None  # noqa: S101 (for the type)
+        return self.prepared
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, psycopg2.Error) and self.prepared is not None and self.cursor.query is not None:
+            encoding = psycopg2.extensions.encodings[self.cursor.connection.encoding]
+            sent, origin = self.cursor.query.decode(encoding), self.prepared.origin
+            told = placed(error, self.text, lambda position: origin(position, sent))
+            if told is not error:
+                raise told from error
+
+    def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+        """Ask the connection."""
+        return ask(self.cursor.connection, questions)
+
+    def types(self) -> Sequence[int]:
+        """Return oids of the types that the parameters have as literals."""
+        return () if self.template is None else literal_types(self.template.arranged(self.values))
+
+    def is_stale(self, error: Any) -> bool:
+        """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
+        connection = self.cursor.connection
+        taken, state = self.lately.forget(), error.pgcode or ""
+        idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        return bool(taken and idle and connection.autocommit and state.startswith("42"))
+
+
+class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
+    """Stands in front of another cursor class."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        """Execute a statement, which may hold PREDICT."""
+        sending = self._sending(query, vars)
+        if sending is None:
+            super().execute(query, vars)
+            return
+        with sending as prepared:
+            try:
+                super().execute(prepared.text, prepared.values(vars))
+                return
+            except psycopg2.Error as error:
+                if not sending.is_stale(error):
+                    raise
+        self.execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
+        """Execute a statement for many sets of parameters."""
+        sending = self._sending(query, ())
+        if sending is None:
+            super().executemany(query, vars_list)
+            return
+        with sending as prepared:
+            super().executemany(prepared.text, [prepared.values(values) for values in vars_list])
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
+        """Run a COPY, of a query that may hold PREDICT."""
+        sending = self._sending(sql, None)
+        if sending is None:
+            super().copy_expert(sql, file, size)
+            return
+        with sending as prepared:
+            super().copy_expert(prepared.text, file, size)
+
+    def _sending(self, query: Any, values: Any) -> _Sending | None:
+        """Return a statement that has to be sent with another text."""
+        connection = self.connection
+        if self.closed or connection.closed:
+            return None
+        if isinstance(query, bytes):
+            text = query.decode(psycopg2.extensions.encodings[connection.encoding], "replace")
+        else:
+            text = query if isinstance(query, str) else query.as_string(connection)
+        lately = _lately.get(connection)
+        if lately is None:
+            lately = _lately[connection] = Lately()
+        idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        if not lately.look(text, idle=idle):
+            return None
+        if connection.async_:
+            raise psycopg2.NotSupportedError("PREDICT does not work on asynchronous connections of psycopg2")
+        sending = _Sending(self, text, values, lately)
+        return None if sending.prepared is None else sending
+
+
+class Cursor(Predicting):
+    """psycopg2's cursor with PREDICT."""
+
+
+@functools.cache
+def predicting(cursor: type[Any]) -> type[Any]:
+    """Return a cursor class that does what another one does, and takes PREDICT."""
+    if issubclass(cursor, Predicting):
+        return cursor
+    return type(cursor.__name__, (Predicting, cursor), {"__module__": cursor.__module__})
+
+
+def install(connection: Any) -> None:
+    """Have a psycopg2 connection's cursors take PREDICT, whatever their class is."""
+    connection.cursor_factory = predicting(connection.cursor_factory or psycopg2.extensions.cursor)
