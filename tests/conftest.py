@@ -20,5 +20,7 @@ pytest_plugins = [
     "tests.fix_proxy",
     "tests.fix_spare",
     "tests.fix_clients",
+    "tests.fix_django",
     "tests.fix_flights",
+    "tests.fix_sqlalchemy",
 ]

@@ -53,7 +53,9 @@ def linear(weights: Sequence[float] = (1.0, 10.0), **changes: Any) -> bytes:
 
 
 def classifier(
-    classes: tuple[str, ...] = ("no", "yes"), labels: tuple[int | str, ...] | None = None
+    classes: tuple[str, ...] = ("no", "yes"),
+    labels: tuple[int | str, ...] | None = None,
+    target: str = "text",
 ) -> bytes:
     """Two classes by one number ``x``, which is the second one's probability; label output ``label``."""
     graph = """g (double[N, 1] x) => (int64[N, 1] label, double[N, 1] p) {
@@ -64,7 +66,7 @@ def classifier(
     }"""
     signature = Signature(
         "binary",
-        Target("y", "text"),
+        Target("y", target),
         features(["x"]),
         Binding("columns", ("x",), "label", "p", labels),
         classes,

@@ -16,8 +16,8 @@ from rewriter.asynchronous import replay
 from .lately import Lately
 from .placeholders import Template, reordered
 
-#: a text, whether it has a driver's placeholders, and whether the server keeps it under a name
-_Key = tuple[str, bool, bool]
+#: a text, whether it has a driver's placeholders and which, and whether the server keeps it under a name
+_Key = tuple[str, bool, tuple[str, ...], bool]
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _steps(
     template: Template, lately: Lately[Kept[Prepared]], session: _Session, kept: bool
 ) -> Generator[list[Question] | _Think, Any, Prepared | None]:
     """Yield questions, to be sent their answers, or a function that asks itself, to be sent its result."""
-    key = (template.sql, template.doubled, kept)
+    key = (template.sql, template.doubled, template.places, kept)
     taken = lately.get(key)
     if taken is not None:
         return taken.made

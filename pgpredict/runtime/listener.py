@@ -1,8 +1,9 @@
 """Deployments, heard through NOTIFY, so that a version is loaded before its first use.
 
 The runtime listens in the databases that ask it for predictions, until they have not for a while: a
-connection that stays would be in the way of DROP DATABASE. A missed notice costs the first prediction some
-milliseconds and nothing else, so nothing here is fatal.
+connection that stays would be in the way of DROP DATABASE, and of CREATE DATABASE ... TEMPLATE. Both take a
+lock, then wait some seconds for others to leave: whoever listens looks for such locks, and leaves. A missed
+notice costs the first prediction some milliseconds and nothing else, so nothing here is fatal.
 """
 
 from __future__ import annotations
@@ -33,7 +34,15 @@ _EVENTS = {"deploy", "rollback"}
 _MAX_DATABASES = 100
 _FIRST_DELAY = 1.0
 _LAST_DELAY = 60.0
+#: seconds between two looks for somebody who waits for us to leave; PostgreSQL waits for 5
+_LOOK_EVERY = 1.0
 _WAKE = object()
+# dropped or renamed; copied
+_WANTED_ALONE = """
+SELECT objid FROM pg_catalog.pg_locks
+WHERE locktype = 'object' AND classid = 'pg_catalog.pg_database'::pg_catalog.regclass
+    AND mode IN ('AccessExclusiveLock', 'ShareLock')
+"""
 _OID = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
 
 
@@ -64,6 +73,7 @@ class DeploymentListener:
         if databases.has_home:
             self._watched[None] = _Watched(math.inf)
         self._home: int | None = None
+        self._look_at = 0.0
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -111,6 +121,8 @@ class DeploymentListener:
                 item.used + self._idle if item.connection is not None else item.retry_at
                 for item in self._watched.values()
             ]
+            if self._visited() is not None:
+                due.append(self._look_at)
         # a little more, or a database that is due now would be found not quite due again and again
         first = min(due, default=math.inf)
         return None if first == math.inf else max(first - time.monotonic(), 0.0) + 0.01
@@ -126,6 +138,33 @@ class DeploymentListener:
                     del self._watched[database]
             elif item.connection is None and item.retry_at <= now:
                 self._connect(database, item)
+        if self._look_at <= now:
+            self._look_at = now + _LOOK_EVERY
+            self._leave()
+
+    def _visited(self) -> int | None:
+        """Return a database that is listened to, and not for good."""
+        items = list(self._watched.items())
+        return next((oid for oid, item in items if oid is not None and item.connection is not None), None)
+
+    def _leave(self) -> None:
+        """Leave the databases that somebody wants alone; their next prediction brings us back."""
+        database = self._visited()
+        item = None if database is None else self._watched[database]
+        if item is None or item.connection is None:
+            return
+        descriptor = item.connection.fileno()
+        try:
+            wanted = {row[0] for row in item.connection.execute(_WANTED_ALONE)}
+        except psycopg.Error as error:
+            self._lost(database, item, descriptor, error)
+            return
+        self._read(database)  # what came with the answer wakes nobody
+        for oid in wanted & set(self._watched):
+            logger.info("event=leave database=%s", oid)
+            self._close(self._watched[oid])
+            with self._lock:
+                del self._watched[oid]
 
     def _connect(self, database: int | None, item: _Watched) -> None:
         try:
@@ -163,16 +202,21 @@ class DeploymentListener:
         try:
             notices = list(item.connection.notifies(timeout=0))
         except psycopg.Error as error:
-            # the descriptor is closed or about to be: it must leave the selector by its number
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(descriptor)
-            item.connection.close()
-            item.connection = None
-            item.retry_at = time.monotonic() + item.delay
-            logger.warning("event=listen_lost database=%s error=%r", database, str(error))
+            self._lost(database, item, descriptor, error)
             return
         for notice in notices:
             self._hear(database, notice.payload)
+
+    def _lost(self, database: int | None, item: _Watched, descriptor: int, error: psycopg.Error) -> None:
+        """Take note that a connection is gone, and try again later."""
+        # the descriptor is closed or about to be: it must leave the selector by its number
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(descriptor)
+        if item.connection is not None:
+            item.connection.close()
+            item.connection = None
+        item.retry_at = time.monotonic() + item.delay
+        logger.warning("event=listen_lost database=%s error=%r", database, str(error))
 
     def _hear(self, database: int | None, payload: str) -> None:
         """Warm what was deployed; anybody may NOTIFY anything, so nothing is believed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewriter.errors import MalformedForm
-from rewriter.names import RESERVED
+from rewriter.names import NOT_NAMES
 from rewriter.scan import Token
 from rewriter.splice import Span
 
@@ -66,6 +66,6 @@ def _item(tokens: Sequence[Token], word: str) -> Item:
 
 
 def _is_path(tokens: Sequence[Token]) -> bool:
-    if len(tokens) % 2 == 0 or (tokens[0].kind == "word" and tokens[0].text in RESERVED):
+    if len(tokens) % 2 == 0 or (tokens[0].kind == "word" and tokens[0].text in NOT_NAMES):
         return False
     return all(token.is_name for token in tokens[::2]) and all(token.text == "." for token in tokens[1::2])

@@ -26,9 +26,9 @@ settings.configure(
 )
 django.setup()
 
-from django.db import connection, models, transaction  # noqa: E402
-from django.db.models.expressions import RawSQL  # noqa: E402
-from django.db.utils import DatabaseError  # noqa: E402
+from django.db import connection, models, transaction
+from django.db.models.expressions import RawSQL
+from django.db.utils import DatabaseError
 
 PREDICT = "SELECT PREDICT(weight USING %s::float8 AS a)"
 

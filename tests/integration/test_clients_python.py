@@ -230,3 +230,13 @@ async def with_psycopg(place: Place, hooked: bool) -> None:
 
 def test_psycopg_asynchronously(place: Place, hooked: bool) -> None:
     run(with_psycopg(place, hooked))
+
+
+def test_placeholders_of_another_name(place: Place, hooked: bool) -> None:
+    """What is kept of a statement is not taken for one whose parameters are called differently."""
+    options = {"cursor_factory": pgpredict.psycopg.Cursor} if hooked else {}
+    with address_of(place, hooked).connect(**options) as connection:
+        for name in ("a", "b", "a_longer_one"):
+            query = f"SELECT PREDICT(weight USING %({name})s::float8 AS a)"
+            assert connection.execute(query.encode(), {name: 1.5}).fetchone() == (15.0,)
+        assert connection.execute("SELECT PREDICT(weight USING %s::float8 AS a)", [2]).fetchone() == (20.0,)

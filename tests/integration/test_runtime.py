@@ -180,7 +180,7 @@ def test_a_deployment_is_loaded_before_its_first_use(
     with database.connect() as connection:
         listening = (
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgpredict runtime'"
-            " AND datname = current_database() AND query LIKE 'LISTEN%%'"
+            " AND datname = current_database() AND query ~ 'LISTEN|pg_locks'"
         )
         eventually(lambda: fetch_value(connection, listening))
         for event in (
@@ -216,6 +216,26 @@ def test_the_listener_comes_back_after_the_server_has_gone(
             return loaded(shared_runtime, artifact)
 
         eventually(hears)
+
+
+def test_whoever_wants_a_database_alone_gets_it(shared_runtime: RunningRuntime, database: Database) -> None:
+    request = {**store(database, graphs.linear((11,))), "features": {"a": 1}}
+    listening = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgpredict runtime'"
+    copied, renamed = f"{database.name}_copied", f"{database.name}_renamed"
+    statements = (
+        f"CREATE DATABASE {copied} TEMPLATE {database.name}",
+        f"ALTER DATABASE {database.name} RENAME TO {renamed}",
+        f"DROP DATABASE {renamed}",
+    )
+    with database.server.admin() as admin, shared_runtime.client() as client:
+        try:
+            for statement, name in zip(statements, (database.name, database.name, renamed), strict=True):
+                assert client.request(request)[0]["ok"]
+                eventually(lambda name=name: fetch_value(admin, f"{listening} AND datname = '{name}'"))  # type: ignore[misc]
+                admin.execute(statement)
+        finally:
+            for name in (copied, renamed):
+                admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def test_a_database_may_be_dropped_by_force_and_is_forgotten(

@@ -1,0 +1,151 @@
+"""The engine plugin: ``create_engine(url, plugins=["pgpredict"])``.
+
+Statements are rewritten by the driver's connections (``pgpredict.psycopg`` and its like), below SQLAlchemy,
+which compiles, caches, logs and reports what the user wrote. The plugin only makes an engine's connections
+such ones. An engine whose server is the proxy may have it as well: there is nothing left to rewrite there.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import URL, Engine, event, exc
+from sqlalchemy.engine import CreateEnginePlugin
+
+from rewriter.scan import mentions
+
+from .registry import INSTALLED, QUERY, registry
+
+logger = logging.getLogger("pgpredict.sqlalchemy")
+
+#: what is known of the models is asked again when an engine connects, but not more often than this
+SECONDS = 60.0
+_HINT = "postgresql+psycopg, postgresql+psycopg2 and postgresql+asyncpg are"
+
+
+class Plugin(CreateEnginePlugin):
+    """Makes the connections of an engine understand PREDICT.
+
+    :raises ArgumentError: for another database or driver
+    """
+
+    def update_url(self, url: URL) -> URL:
+        """Check that this is a database and a driver that the plugin is for."""
+        dialect = url.get_dialect()
+        if url.get_backend_name() != "postgresql" or dialect.driver not in _INSTALL:
+            raise exc.ArgumentError(
+                f"the plugin pgpredict is not for {url.drivername!r} (hint: {_HINT})",
+            )
+        return url
+
+    def engine_created(self, engine: Engine) -> None:
+        """Listen to the engine's pool."""
+        _INSTALL[engine.dialect.driver](engine)
+        event.listen(engine, "connect", _Teller(engine))
+
+
+class _Teller:
+    """Asks the database of a new connection what its models predict."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._asked = engine, float("-inf")
+
+    def __call__(self, connection: Any, record: Any) -> None:
+        now = time.monotonic()
+        if now - self._asked < SECONDS:
+            return
+        self._asked = now
+        try:
+            registry.learn(self._engine, _told(connection))
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            # expressions do without: an application that predicts nothing must not fail to connect
+            logger.warning("types of predictions are not known: %s", error)
+        finally:
+            connection.rollback()
+
+
+def _told(connection: Any) -> dict[str, str]:
+    cursor = connection.cursor()
+    try:
+        # whoever alters the extension holds its tables for a while; that is no reason to wait
+        cursor.execute("SET LOCAL lock_timeout = '1s'")
+        cursor.execute(INSTALLED)
+        if not cursor.fetchone()[0]:
+            return {}
+        cursor.execute(QUERY)
+        return dict(cursor.fetchall())
+    finally:
+        cursor.close()
+
+
+def _psycopg(engine: Engine) -> None:
+    from pgpredict.psycopg import install
+
+    def connected(connection: Any, record: Any) -> None:
+        install(record.driver_connection)
+
+    # before what others do with a new connection
+    event.listen(engine, "connect", connected, insert=True)
+
+
+def _psycopg2(engine: Engine) -> None:
+    from pgpredict.psycopg2 import install
+
+    def connected(connection: Any, record: Any) -> None:
+        install(record.driver_connection)
+
+    event.listen(engine, "connect", connected, insert=True)
+
+
+def _asyncpg(engine: Engine) -> None:
+    from pgpredict.asyncpg import Connection
+
+    def connecting(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+        given = parameters.setdefault("connection_class", Connection)
+        if not issubclass(given, Connection):
+            raise exc.ArgumentError(
+                f"connection_class {given.__name__!r} knows no PREDICT "
+                "(hint: derive it from pgpredict.asyncpg.Connection)"
+            )
+
+    def connected(connection: Any, record: Any) -> None:
+        if connection._prepared_statement_cache is not None:
+            connection._prepared_statement_cache = _Unprepared(connection._prepared_statement_cache)
+
+    event.listen(engine, "do_connect", connecting)
+    event.listen(engine, "connect", connected, insert=True)
+
+
+class _Unprepared:
+    """SQLAlchemy's cache of an asyncpg connection's statements, without those with PREDICT.
+
+    A prepared statement keeps the text that it was rewritten to; a deployment may have made another one due.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __contains__(self, statement: str) -> bool:
+        return statement in self._cache
+
+    def __getitem__(self, statement: str) -> Any:
+        return self._cache[statement]
+
+    def __setitem__(self, statement: str, prepared: Any) -> None:
+        if not mentions(statement):
+            self._cache[statement] = prepared
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+
+#: SQLAlchemy's name of a driver -> what makes an engine's connections ours
+_INSTALL: dict[str, Callable[[Engine], None]] = {
+    "psycopg": _psycopg,
+    "psycopg_async": _psycopg,
+    "psycopg2": _psycopg2,
+    "asyncpg": _asyncpg,
+}
