@@ -1,0 +1,143 @@
+"""The service: ``uvicorn departures.main:app``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.templating import Jinja2Templates
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from .database import Session, engine
+from .models import Airline, Base, Forecast
+from .problems import explain
+from .queries import Detail, Expected, Filters, detail, page_of
+from .settings import settings
+
+logger = logging.getLogger("uvicorn.error")
+templates = Jinja2Templates(Path(__file__).parent / "templates")
+ORIGINS = {"EWR": "Newark", "JFK": "Kennedy", "LGA": "La Guardia"}
+
+
+async def make_tables() -> None:
+    """Make our table if it is not there; an application with more of them has Alembic for this."""
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.tables[Forecast.__tablename__].create, checkfirst=True)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Begin with the table, and end without connections."""
+    await make_tables()
+    yield
+    await engine.dispose()
+
+
+app = FastAPI(title="Departures", lifespan=lifespan)
+
+
+async def find_page(session: Session, filters: Annotated[Filters, Query()]) -> list[Expected]:
+    """Return a page of the list, and one departure more if it is not the last."""
+    return [Expected.of(row) for row in await session.execute(page_of(filters))]
+
+
+async def find(session: Session, departure_id: int) -> Detail:
+    """Return one departure.
+
+    :raises HTTPException: if there is none, which is 404
+    """
+    row = (await session.execute(detail(departure_id))).one_or_none()
+    if row is None:
+        raise HTTPException(404, f"there is no departure {departure_id}")
+    return Detail.of(row)
+
+
+@app.get("/", response_class=HTMLResponse)
+async def show_list(request: Request, session: Session, filters: Annotated[Filters, Query()]) -> Response:
+    """Show a day's departures, the likeliest to be late first."""
+    found = await find_page(session, filters)
+    airlines = await session.scalars(select(Airline).order_by(Airline.name))
+    context = {
+        "departures": found[: settings.page_size],
+        "has_more": len(found) > settings.page_size,
+        "filters": filters,
+        "first": (filters.page - 1) * settings.page_size + 1,
+        "airlines": airlines.all(),
+        "origins": ORIGINS,
+    }
+    return templates.TemplateResponse(request, "departures.html", context)
+
+
+@app.get("/departures/{departure_id}", response_class=HTMLResponse)
+async def show_detail(request: Request, session: Session, departure_id: int) -> Response:
+    """Show one departure, with the model that predicts it and the forecast that was kept."""
+    expected = await find(session, departure_id)
+    context = {"expected": expected, "forecast": await session.get(Forecast, departure_id)}
+    return templates.TemplateResponse(request, "departure.html", context)
+
+
+class Answer(BaseModel):
+    """A prediction, for programs."""
+
+    id: int
+    flight: str
+    late: str
+    risk: float
+    version: int
+
+
+@app.get("/api/departures")
+async def list_departures(session: Session, filters: Annotated[Filters, Query()]) -> list[Answer]:
+    """Return what the page shows."""
+    found = await find_page(session, filters)
+    return [
+        Answer(
+            id=each.departure.id,
+            flight=f"{each.departure.carrier} {each.departure.flight}",
+            late=each.late,
+            risk=each.risk,
+            version=each.version,
+        )
+        for each in found[: settings.page_size]
+    ]
+
+
+@app.exception_handler(DBAPIError)
+async def on_database_error(request: Request, error: DBAPIError) -> Response:
+    """Tell that there are no predictions for now; what is a defect is raised again, and logged."""
+    problem = explain(error)
+    if problem is None:
+        raise error
+    logger.error("%s: %s", problem, error.orig)
+    return answer(request, 503, f"No predictions for now: {problem}.")
+
+
+@app.exception_handler(StarletteHTTPException)
+async def on_http_error(request: Request, error: StarletteHTTPException) -> Response:
+    """Show an error as a page."""
+    return answer(request, error.status_code, error.detail)
+
+
+@app.exception_handler(RequestValidationError)
+async def on_invalid(request: Request, error: RequestValidationError) -> Response:
+    """Show which part of an address is wrong."""
+    wrong = ", ".join(str(each["loc"][-1]) for each in error.errors())
+    return answer(request, 422, f"This address has a wrong {wrong}.")
+
+
+def answer(request: Request, status: int, message: str) -> Response:
+    """Return an error, for people or for programs."""
+    headers = {"Retry-After": "30"} if status == 503 else None
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"detail": message}, status, headers)
+    context: dict[str, Any] = {"status": status, "message": message}
+    return templates.TemplateResponse(request, "error.html", context, status, headers)
