@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.templating import Jinja2Templates
@@ -50,7 +51,7 @@ async def find_page(session: Session, filters: Annotated[Filters, Query()]) -> l
     return [Expected.of(row) for row in await session.execute(page_of(filters))]
 
 
-async def find(session: Session, departure_id: int) -> Detail:
+async def find(session: Session, departure_id: Annotated[int, PathParameter(le=2**63 - 1)]) -> Detail:
     """Return one departure.
 
     :raises HTTPException: if there is none, which is 404
@@ -62,9 +63,13 @@ async def find(session: Session, departure_id: int) -> Detail:
 
 
 @app.get("/", response_class=HTMLResponse)
-async def show_list(request: Request, session: Session, filters: Annotated[Filters, Query()]) -> Response:
+async def show_list(
+    request: Request,
+    session: Session,
+    filters: Annotated[Filters, Query()],
+    found: Annotated[list[Expected], Depends(find_page)],
+) -> Response:
     """Show a day's departures, the likeliest to be late first."""
-    found = await find_page(session, filters)
     airlines = await session.scalars(select(Airline).order_by(Airline.name))
     context = {
         "departures": found[: settings.page_size],
@@ -78,10 +83,12 @@ async def show_list(request: Request, session: Session, filters: Annotated[Filte
 
 
 @app.get("/departures/{departure_id}", response_class=HTMLResponse)
-async def show_detail(request: Request, session: Session, departure_id: int) -> Response:
+async def show_detail(
+    request: Request, session: Session, expected: Annotated[Detail, Depends(find)]
+) -> Response:
     """Show one departure, with the model that predicts it and the forecast that was kept."""
-    expected = await find(session, departure_id)
-    context = {"expected": expected, "forecast": await session.get(Forecast, departure_id)}
+    forecast = await session.get(Forecast, expected.departure.id)
+    context = {"expected": expected, "forecast": forecast}
     return templates.TemplateResponse(request, "departure.html", context)
 
 
@@ -96,9 +103,8 @@ class Answer(BaseModel):
 
 
 @app.get("/api/departures")
-async def list_departures(session: Session, filters: Annotated[Filters, Query()]) -> list[Answer]:
+async def list_departures(found: Annotated[list[Expected], Depends(find_page)]) -> list[Answer]:
     """Return what the page shows."""
-    found = await find_page(session, filters)
     return [
         Answer(
             id=each.departure.id,
@@ -129,7 +135,9 @@ async def on_http_error(request: Request, error: StarletteHTTPException) -> Resp
 
 @app.exception_handler(RequestValidationError)
 async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-    """Show which part of an address is wrong."""
+    """Show which part of an address is wrong; where it names a departure, there is none."""
+    if any(each["loc"][0] == "path" for each in error.errors()):
+        return answer(request, 404, "there is no such departure")
     wrong = ", ".join(str(each["loc"][-1]) for each in error.errors())
     return answer(request, 422, f"This address has a wrong {wrong}.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, func
+from sqlalchemy import BigInteger, ForeignKey, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -44,7 +44,7 @@ class Departure(Base):
     """
 
     __tablename__ = "departures"
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     carrier: Mapped[str] = mapped_column(ForeignKey("airlines.carrier"))
     flight: Mapped[int]
     origin: Mapped[str]
@@ -83,7 +83,7 @@ class Forecast(Base):
     """A prediction that is kept, to be judged by what happens."""
 
     __tablename__ = "departure_forecasts"
-    departure_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    departure_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     late: Mapped[str]
     risk: Mapped[float]
     version: Mapped[int]

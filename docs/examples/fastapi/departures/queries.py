@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Executable, Row, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from pgpredict.sqlalchemy import predict, probability
@@ -80,7 +80,7 @@ class Filters(BaseModel):
         return cls.model_fields[info.field_name or ""].default if value == "" else value
 
 
-def page_of(filters: Filters) -> Select[Any]:
+def page_of(filters: Filters) -> Executable:
     """Return departures of a day, the likeliest to be late first: a page and one more, if there is."""
     risk = probability(LATE, Departure, for_="yes").label("risk")
     query = select(Departure, predict(LATE, Departure).label("late"), risk, VERSION.label("version"))
@@ -99,7 +99,7 @@ def page_of(filters: Filters) -> Select[Any]:
     return query.order_by(risk.desc(), Departure.id).offset(skipped).limit(settings.page_size + 1)
 
 
-def detail(departure_id: int) -> Select[Any]:
+def detail(departure_id: int) -> Executable:
     """Return one departure with its prediction, the model, and what would be had it left on time."""
     return (
         select(
