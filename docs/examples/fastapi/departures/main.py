@@ -138,7 +138,7 @@ async def on_invalid(request: Request, error: RequestValidationError) -> Respons
     """Show which part of an address is wrong; where it names a departure, there is none."""
     if any(each["loc"][0] == "path" for each in error.errors()):
         return answer(request, 404, "there is no such departure")
-    wrong = ", ".join(str(each["loc"][-1]) for each in error.errors())
+    wrong = ", ".join(sorted({str(each["loc"][-1]) for each in error.errors()}))
     return answer(request, 422, f"This address has a wrong {wrong}.")
 
 
