@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from .connection import Connection, rewritten
+from .connection import Catalog, Connection, listen_with, rewritten
 
-__all__ = ["Connection", "rewritten"]
+__all__ = ["Catalog", "Connection", "listen_with", "rewritten"]

@@ -9,6 +9,8 @@ from typing import Any
 import asyncpg
 from asyncpg import exceptions
 
+from pgpredict.catalog.awaited import AwaitedCatalog
+from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
@@ -18,6 +20,25 @@ from rewriter import RewriteError
 from .asking import ask
 
 _lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+
+
+def _known(connection: Any) -> Lately[Kept[Prepared]]:
+    lately = _lately.get(connection)
+    if lately is None:
+        lately = _lately[connection] = Lately()
+    return lately
+
+
+def listen_with(connection: Any, deployments: Deployments) -> None:
+    """Have a connection take answers for granted for longer, since deployments are heard of."""
+    _known(connection).deployments = deployments
+
+
+class Catalog(AwaitedCatalog):
+    """A :class:`rewriter.AsyncCatalog` that asks an asyncpg connection; the transaction stays as it was."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(lambda questions: ask(connection, questions))
 
 
 class _Session:
@@ -44,9 +65,7 @@ async def rewritten(connection: Any, query: str, *, kept: bool = False) -> Prepa
     :param kept: whether the server keeps it for later, so that what is deployed meanwhile must be seen
     :raises asyncpg.PostgresError: for a form that is wrong or cannot be answered
     """
-    lately = _lately.get(connection)
-    if lately is None:
-        lately = _lately[connection] = Lately()
+    lately = _known(connection)
     if not lately.look(query, idle=not connection.is_in_transaction()):
         return None
     try:

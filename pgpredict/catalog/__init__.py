@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .connection import ConnectionCatalog
+from .deployments import Deployments
 
-__all__ = ["ConnectionCatalog"]
+__all__ = ["ConnectionCatalog", "Deployments"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, LiteralString
 
 import psycopg
@@ -14,6 +14,7 @@ from rewriter import DescribeError, ModelInfo
 
 from . import queries
 from .asking import AskingCatalog, Field
+from .deployments import Deployments
 
 
 class ConnectionCatalog(AskingCatalog):
@@ -23,11 +24,16 @@ class ConnectionCatalog(AskingCatalog):
     they stand behind a savepoint, so that a refused question does not abort the user's work.
 
     :param connection: in any transaction state but a failed one
+    :param deployments: heard of, for :class:`rewriter.CachedRewriter`
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], deployments: Deployments | None = None) -> None:
         super().__init__()
-        self._connection = connection
+        self._connection, self._deployments = connection, deployments
+
+    def generation(self) -> Hashable:
+        """Return another value once any answer may be another one; without deployments each time."""
+        return object() if self._deployments is None else self._deployments.generation()
 
     def rows(self, sql: LiteralString, parameters: Sequence[Any] = ()) -> Sequence[Sequence[Any]]:
         """Return the rows of a query."""

@@ -3,7 +3,8 @@
 A kept statement is right while its questions have the same answers; to ask them costs a round trip. A
 connection that asks them again and again for the same statement, and has run nothing meanwhile that could
 change an answer, does not ask within :data:`WINDOW`. What others commit is known after that time at the
-latest; what the connection itself does is known at once.
+latest; what the connection itself does is known at once. Where somebody listens for deployments these are
+known when they are heard of, and the rest after the listener's time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import time
 from typing import Generic, TypeVar
 
+from pgpredict.catalog.deployments import Deployments
 from rewriter.scan import mentions
 
 T = TypeVar("T")
@@ -21,8 +23,9 @@ WINDOW = 0.1
 #: texts that a connection takes for granted at the most
 _MOST = 200
 _PLAIN = re.compile(
-    r"\s*\(*\s*(?:select|insert|update|delete|merge|with|values|table|fetch|copy|explain|begin|start|savepoint"
-    r"|release|commit|end)\b"
+    r"(?>\s+|--[^\n]*\n|/\*.*?\*/|\()*+(?:select|insert|update|delete|merge|with|values|table|fetch|copy|explain|begin|start|savepoint"
+    r"|release|commit|end)\b",
+    re.DOTALL,
 )
 
 
@@ -30,7 +33,12 @@ class Lately(Generic[T]):
     """The statements that a connection has asked about within the last moment."""
 
     def __init__(self) -> None:
-        self._taken: dict[object, tuple[float, T]] = {}
+        #: key -> when and in which state of the deployments it was asked about
+        self._taken: dict[object, tuple[float, int, T]] = {}
+        #: whether what was made of the last statement with our syntax was taken for granted
+        self.took = False
+        #: the listener, if there is one
+        self.deployments: Deployments | None = None
         #: whether the transaction has run what another one must not rely on
         self._dirty = False
 
@@ -50,9 +58,16 @@ class Lately(Generic[T]):
     def get(self, key: object) -> T | None:
         """Return what may be taken for granted of a statement."""
         found = self._taken.get(key)
-        if found is None or time.monotonic() - found[0] > WINDOW:
-            return None
-        return found[1]
+        self.took = found is not None and self._holds(found[0], found[1])
+        return found[2] if found is not None and self.took else None
+
+    def _holds(self, since: float, number: int) -> bool:
+        heard, window = self.deployments, WINDOW
+        if heard is not None and heard.hears:
+            if heard.number != number:
+                return False
+            window = heard.seconds
+        return time.monotonic() - since <= window
 
     def put(self, key: object, made: T) -> None:
         """Take note of what was asked about just now."""
@@ -60,13 +75,14 @@ class Lately(Generic[T]):
             return
         if len(self._taken) >= _MOST:
             self._taken.clear()
-        self._taken[key] = time.monotonic(), made
+        number = -1 if self.deployments is None else self.deployments.number
+        self._taken[key] = time.monotonic(), number, made
 
     def forget(self) -> bool:
-        """Take nothing for granted; return whether anything was."""
-        had = bool(self._taken)
+        """Take nothing for granted; return whether the last statement's was."""
+        took, self.took = self.took, False
         self._taken.clear()
-        return had
+        return took
 
 
 def is_plain(sql: str) -> bool:

@@ -68,8 +68,6 @@ class Template:
             length += len(before) + len(put)
             at = match.end()
             steps.append((length, at))
-        if text.count("%", at):
-            return None  # one at the very end
         return cls("".join([*pieces, text[at:]]), base, tuple(places), tuple(steps), doubled=True)
 
     def arranged(self, values: Any) -> list[Any]:

@@ -7,6 +7,7 @@ our words costs a look at its text.
 
 from __future__ import annotations
 
+from .catalog import AsyncConnectionCatalog
 from .cursors import (
     AsyncClientCursor,
     AsyncCursor,
@@ -24,6 +25,7 @@ from .cursors import (
 
 __all__ = [
     "AsyncClientCursor",
+    "AsyncConnectionCatalog",
     "AsyncCursor",
     "AsyncRawCursor",
     "AsyncRawServerCursor",

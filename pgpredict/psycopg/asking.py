@@ -19,6 +19,8 @@ from pgpredict.catalog.answer import PlainAnswer
 from pgpredict.catalog.errors import TransactionFailed, Untranslatable, refused
 from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Description, Question
 
+from .errors import told
+
 _CANCELED = "57014"
 
 
@@ -53,7 +55,8 @@ def asked(
             pgconn.exit_pipeline_mode()
     failed = answers[-1].error if answers else None
     if failed is not None and failed.get("C") == _CANCELED:
-        raise refused(failed)
+        # psycopg's own, which it expects where it has sent the request itself
+        raise told(failed)
     return answers
 
 
@@ -86,7 +89,7 @@ def _exchange(
     results = yield from generators.pipeline_communicate(pgconn, deque([*commands, end]))
     while len(results) < len(commands) + (not piped):
         results.append((yield from generators.fetch_many(pgconn)))
-    last = [group[-1] for group in results]
+    last = [_chosen(group) for group in results]
     if guarded:
         if last[0].status == pq.ExecStatus.FATAL_ERROR:
             raise refused(_fields(last[0], encoding))
@@ -104,6 +107,13 @@ def _exchange(
     return answers
 
 
+def _chosen(results: Sequence[pq.abc.PGresult]) -> pq.abc.PGresult:
+    """Return the result of one command; after a stream of the user's libpq may give its one row apart."""
+    if not results:
+        raise psycopg.OperationalError("the connection is lost")
+    return next((result for result in results if result.ntuples), results[-1])
+
+
 def _undo(pgconn: pq.abc.PGconn) -> PQGen[None]:
     for command in (UNDO, RELEASE):
         pgconn.send_query_params(command.encode(), None)
@@ -114,7 +124,7 @@ def _undo(pgconn: pq.abc.PGconn) -> PQGen[None]:
 
 
 def _answer(result: pq.abc.PGresult, encoding: str) -> PlainAnswer:
-    if result.status == pq.ExecStatus.TUPLES_OK:
+    if result.ntuples:
         return PlainAnswer(bytes(result.get_value(0, 0) or b"") or None)
     return PlainAnswer(
         tuple(

@@ -12,11 +12,12 @@ from psycopg.abc import Params, Query
 from psycopg.copy import AsyncWriter, Writer
 from psycopg.rows import Row
 
+from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.client import prepare, prepare_async
 from rewriter import RewriteError
 
-from .session import AsyncSending, SyncSending, text_of
+from .session import AsyncSending, SyncSending, lately, text_of
 
 C = TypeVar("C", bound="psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]")
 
@@ -198,7 +199,13 @@ def predicting(cursor: type[C]) -> type[C]:
     return made
 
 
-def install(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Have a connection's cursors take PREDICT, whatever their classes are."""
+def install(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], deployments: Deployments | None = None
+) -> None:
+    """Have a connection's cursors take PREDICT, whatever their classes are.
+
+    :param deployments: heard of, so that answers may be taken for granted for longer
+    """
+    lately(connection).deployments = deployments
     for attribute in ("cursor_factory", "server_cursor_factory"):
         setattr(connection, attribute, predicting(getattr(connection, attribute)))

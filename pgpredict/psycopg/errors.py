@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import psycopg
 from psycopg.pq import DiagnosticField
@@ -38,6 +38,16 @@ def as_psycopg(error: RewriteError | StatementRefused, sql: str) -> psycopg.Erro
         },
         sql,
     )
+
+
+def told(fields: Mapping[str, str]) -> psycopg.Error:
+    """Return an error of the server's to a question.
+
+    :param fields: by the letters of the protocol
+    """
+    known = {field: fields.get(chr(field)) for field in DiagnosticField}
+    known[DiagnosticField.STATEMENT_POSITION] = None
+    return _made(fields.get("C", "XX000"), known, "")
 
 
 def placed(error: psycopg.Error, sql: str, origin: Callable[[int], int | None]) -> psycopg.Error:

@@ -11,6 +11,7 @@ import psycopg2
 import psycopg2.extensions
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
+from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
@@ -21,6 +22,13 @@ from .asking import ask
 from .errors import as_psycopg2, placed
 
 _lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+
+
+def _known(connection: Any) -> Lately[Kept[Prepared]]:
+    lately = _lately.get(connection)
+    if lately is None:
+        lately = _lately[connection] = Lately()
+    return lately
 
 
 class _Sending:
@@ -112,9 +120,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
             text = query.decode(psycopg2.extensions.encodings[connection.encoding], "replace")
         else:
             text = query if isinstance(query, str) else query.as_string(connection)
-        lately = _lately.get(connection)
-        if lately is None:
-            lately = _lately[connection] = Lately()
+        lately = _known(connection)
         idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
         if not lately.look(text, idle=idle):
             return None
@@ -136,6 +142,10 @@ def predicting(cursor: type[Any]) -> type[Any]:
     return type(cursor.__name__, (Predicting, cursor), {"__module__": cursor.__module__})
 
 
-def install(connection: Any) -> None:
-    """Have a psycopg2 connection's cursors take PREDICT, whatever their class is."""
+def install(connection: Any, deployments: Deployments | None = None) -> None:
+    """Have a psycopg2 connection's cursors take PREDICT, whatever their class is.
+
+    :param deployments: heard of, so that answers may be taken for granted for longer
+    """
+    _known(connection).deployments = deployments
     connection.cursor_factory = predicting(connection.cursor_factory or psycopg2.extensions.cursor)

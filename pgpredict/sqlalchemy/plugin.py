@@ -15,8 +15,6 @@ from typing import Any
 from sqlalchemy import URL, Engine, event, exc
 from sqlalchemy.engine import CreateEnginePlugin
 
-from rewriter.scan import mentions
-
 from .registry import INSTALLED, QUERY, registry
 
 logger = logging.getLogger("pgpredict.sqlalchemy")
@@ -84,62 +82,30 @@ def _told(connection: Any) -> dict[str, str]:
 def _psycopg(engine: Engine) -> None:
     from pgpredict.psycopg import install
 
-    def connected(connection: Any, record: Any) -> None:
-        install(record.driver_connection)
-
     # before what others do with a new connection
-    event.listen(engine, "connect", connected, insert=True)
+    event.listen(engine, "connect", lambda _, record: install(record.driver_connection), insert=True)
 
 
 def _psycopg2(engine: Engine) -> None:
     from pgpredict.psycopg2 import install
 
-    def connected(connection: Any, record: Any) -> None:
-        install(record.driver_connection)
-
-    event.listen(engine, "connect", connected, insert=True)
+    event.listen(engine, "connect", lambda _, record: install(record.driver_connection), insert=True)
 
 
 def _asyncpg(engine: Engine) -> None:
     from pgpredict.asyncpg import Connection
 
+    from .prepared import make_predicting
+
     def connecting(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-        given = parameters.setdefault("connection_class", Connection)
-        if not issubclass(given, Connection):
-            raise exc.ArgumentError(
-                f"connection_class {given.__name__!r} knows no PREDICT "
-                "(hint: derive it from pgpredict.asyncpg.Connection)"
-            )
+        # for whoever takes the driver's own connection
+        parameters.setdefault("connection_class", Connection)
 
     def connected(connection: Any, record: Any) -> None:
-        if connection._prepared_statement_cache is not None:
-            connection._prepared_statement_cache = _Unprepared(connection._prepared_statement_cache)
+        make_predicting(connection)
 
     event.listen(engine, "do_connect", connecting)
     event.listen(engine, "connect", connected, insert=True)
-
-
-class _Unprepared:
-    """SQLAlchemy's cache of an asyncpg connection's statements, without those with PREDICT.
-
-    A prepared statement keeps the text that it was rewritten to; a deployment may have made another one due.
-    """
-
-    def __init__(self, cache: Any) -> None:
-        self._cache = cache
-
-    def __contains__(self, statement: str) -> bool:
-        return statement in self._cache
-
-    def __getitem__(self, statement: str) -> Any:
-        return self._cache[statement]
-
-    def __setitem__(self, statement: str, prepared: Any) -> None:
-        if not mentions(statement):
-            self._cache[statement] = prepared
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._cache, name)
 
 
 #: SQLAlchemy's name of a driver -> what makes an engine's connections ours

@@ -4,13 +4,15 @@
 run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown
 must have the same columns and as many rows: the numbers depend on the training rows, which are fewer here.
 Where output has a line of ``...``, the other lines must occur in this order, whatever stands between them.
-``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand.
+``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand, and with
+SQLAlchemy's ``url`` of the database and ``proxy_url``; a page's blocks see each other's names.
 Blocks marked ``text`` are not for running. A page's blocks run in order, in a database of their own. Commands
 in indented blocks are not run; their options must exist.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -21,7 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psycopg
 import pytest
+import sqlalchemy
 from markdown_it import MarkdownIt
 from psycopg.conninfo import conninfo_to_dict
 
@@ -55,14 +59,30 @@ def test_examples_run(own_flights: Flights, proxy: RunningProxy, page: Path, tmp
         # as the demo leaves it
         data.depart(connection)
         data.arrive(connection)
-    for language, line, content in blocks(page):
-        where = f"{named(page)}:{line}"
-        if language == "sql":
-            run_sql(own_flights, content, where)
-        elif language == "console":
-            run_console(own_flights, proxy, content, where, tmp_path)
-        elif language == "python":
-            run_python(own_flights, content, where)
+    names: dict[str, Any] = {}
+    with own_flights.connect() as connection, disposing(names):
+        for language, line, content in blocks(page):
+            where = f"{named(page)}:{line}"
+            if language == "sql":
+                run_sql(own_flights, content, where)
+            elif language == "console":
+                run_console(own_flights, proxy, content, where, tmp_path)
+            elif language == "python":
+                if not names:
+                    names.update(python_names(connection, own_flights, proxy))
+                # annotations are what they would be in a file of the user's
+                exec(compile(content, where, "exec", dont_inherit=True), names)
+
+
+@contextlib.contextmanager
+def disposing(names: dict[str, Any]) -> Iterator[None]:
+    """Close what the engines among these names have opened."""
+    try:
+        yield
+    finally:
+        for value in names.values():
+            if isinstance(value, sqlalchemy.Engine):
+                value.dispose()
 
 
 def run_sql(flights: Flights, content: str, where: str) -> None:
@@ -128,22 +148,35 @@ def shape(output: str) -> tuple[int, list[str]]:
     return len(lines), [cell.strip() for cell in CELLS.split(header)]
 
 
-def run_python(flights: Flights, content: str, where: str) -> None:
+def python_names(
+    connection: psycopg.Connection[Any], flights: Flights, proxy: RunningProxy
+) -> dict[str, Any]:
+    """Return what examples in Python find at hand."""
     import numpy as np
     from sklearn.linear_model import Ridge
 
     generator = np.random.default_rng(0)
     rows = {"age": generator.normal(40, 9, 50), "income": generator.normal(3000, 500, 50)}
-    pipeline = Ridge().fit(np.column_stack(list(rows.values())), rows["age"])
-    with flights.connect() as connection:
-        names: dict[str, Any] = {
-            "connection": connection,
-            "pipeline": pipeline,
-            "rows": rows,
-            "query": "SELECT id, carrier, origin, dep_delay, arr_delay >= 15 AS churned FROM departures "
-            "WHERE arr_delay IS NOT NULL AND id % 50 = 0",
-        }
-        exec(compile(content, where, "exec"), names)
+    return {
+        "__name__": "__main__",
+        "connection": connection,
+        "pipeline": Ridge().fit(np.column_stack(list(rows.values())), rows["age"]),
+        "rows": rows,
+        "query": "SELECT id, carrier, origin, dep_delay, arr_delay >= 15 AS churned FROM departures "
+        "WHERE arr_delay IS NOT NULL AND id % 50 = 0",
+        "url": engine_url(flights.database.dsn),
+        "proxy_url": engine_url(proxy.dsn(flights.database.dsn)),
+    }
+
+
+def engine_url(dsn: str) -> str:
+    """Return a connection string as SQLAlchemy has it."""
+    known = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
+    query = {key: known[key] for key in ("host", "port") if key in known}
+    url = sqlalchemy.URL.create(
+        "postgresql+psycopg", known.get("user"), known.get("password"), database=known["dbname"], query=query
+    )
+    return url.render_as_string(hide_password=False)
 
 
 def command_lines() -> Iterator[tuple[str, str]]:

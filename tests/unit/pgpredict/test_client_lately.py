@@ -1,0 +1,106 @@
+"""What a connection takes for granted, and for how long."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from pgpredict.client.lately import Lately, is_plain
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+def asked(known: Lately[str], sql: str, *, idle: bool = True) -> str | None:
+    """What is taken for granted of a statement; it is asked about if nothing is."""
+    known.look(sql, idle=idle)
+    found = known.get(sql)
+    if found is None:
+        known.put(sql, "made")
+    return found
+
+
+def test_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, known = Clock(monkeypatch), Lately[str]()
+    assert [asked(known, "SELECT 1"), asked(known, "SELECT 1")] == [None, "made"]
+    clock.now += 0.11
+    assert asked(known, "SELECT 1") is None
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "SET search_path = b",
+        "CREATE TEMP TABLE t (a int)",
+        "SELECT set_config('search_path', 'b', false)",
+        "SELECT ml.deploy('m', 2)",
+        "SELECT 1; SET search_path = b",
+        "ROLLBACK",
+        "-- a comment\nDROP TABLE t",
+        "SELECT 1 INTO t",
+        "CALL p()",
+        "DO $$ BEGIN END $$",
+    ],
+)
+def test_not_after_what_may_change_an_answer(between: str) -> None:
+    known = Lately[str]()
+    asked(known, "SELECT 1")
+    known.look(between, idle=True)
+    assert asked(known, "SELECT 1") is None
+    # it was committed with that statement: from the next on answers may be relied on
+    asked(known, "SELECT 1")
+    assert asked(known, "SELECT 1") == "made"
+
+
+@pytest.mark.parametrize(
+    "between",
+    ["INSERT INTO t VALUES (1)", " (select 1)", "WITH a AS (SELECT 1) SELECT 2", "COMMIT;", "begin"],
+)
+def test_after_what_changes_none(between: str) -> None:
+    known = Lately[str]()
+    asked(known, "SELECT 1")
+    known.look(between, idle=True)
+    assert asked(known, "SELECT 1") == "made"
+    assert is_plain(between)
+
+
+def test_a_transaction_with_ddl_is_no_ground_for_what_comes_after_it() -> None:
+    known = Lately[str]()
+    known.look("CREATE TABLE t (a int)", idle=False)
+    # asked about within the transaction, where another table may be meant: never relied on
+    assert [asked(known, "SELECT 1", idle=False) for _ in range(3)] == [None, None, None]
+    # the transaction has ended, however: nobody says so
+    assert [asked(known, "SELECT 1", idle=True) for _ in range(2)] == [None, "made"]
+
+
+def test_what_is_taken_for_granted_is_bounded() -> None:
+    known = Lately[str]()
+    for number in range(5_000):
+        asked(known, f"SELECT {number}")
+    assert len(known._taken) <= 200
+
+
+class Listener:
+    """Says what it is told to."""
+
+    def __init__(self) -> None:
+        self.hears, self.number, self.seconds = True, 1, 5.0
+
+
+def test_longer_where_deployments_are_heard_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, known, listener = Clock(monkeypatch), Lately[str](), Listener()
+    known.deployments = listener  # type: ignore[assignment]
+    asked(known, "SELECT 1")
+    clock.now += 4
+    assert asked(known, "SELECT 1") == "made"
+    listener.number += 1
+    assert asked(known, "SELECT 1") is None
+    listener.hears = False
+    clock.now += 1
+    assert asked(known, "SELECT 1") is None
