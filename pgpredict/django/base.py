@@ -6,7 +6,9 @@ from django.db.backends.postgresql import base
 
 from .hook import Predicting
 from .introspection import DatabaseIntrospection
-from .validation import DatabaseValidation
+from .validation import DatabaseValidation, register
+
+register()
 
 
 class DatabaseWrapper(Predicting, base.DatabaseWrapper):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from django.utils.asyncio import async_unsafe
@@ -17,13 +18,8 @@ def install(wrapper: Any) -> None:
 
 def driver(wrapper: Any) -> Any:
     """Return our module for the driver that Django has chosen."""
-    if wrapper.Database.__name__ == "psycopg2":
-        from pgpredict import psycopg2
-
-        return psycopg2
-    from pgpredict import psycopg
-
-    return psycopg
+    # one of the two may not be installed
+    return importlib.import_module(f"pgpredict.{wrapper.Database.__name__}")
 
 
 def predicting(wrapper: Any, cursor: Any, name: str | None) -> Any:

@@ -8,11 +8,14 @@ from typing import Any
 
 from django.apps import apps
 from django.core import checks
+from django.core.signals import setting_changed
 from django.db import connections, transaction
 from django.db.backends.base.validation import BaseDatabaseValidation
+from django.db.models.signals import post_migrate
 from django.db.utils import Error
 
-from .expressions import contained
+from . import output
+from .form import contained
 
 #: milliseconds that the prediction may take which tells whether the runtime answers
 PATIENCE = 5_000
@@ -26,6 +29,13 @@ ORDER BY m.name LIMIT 1
 #: the runtime, or the way to it, is gone
 _UNREACHABLE = ("08", "53", "57")
 ID = "pgpredict.{}"
+
+
+def register() -> None:
+    """Have models checked, and types of predictions forgotten where they may have changed; once is enough."""
+    checks.register(check_models, checks.Tags.models)
+    post_migrate.connect(output.forget, dispatch_uid="pgpredict")
+    setting_changed.connect(output.forget, dispatch_uid="pgpredict")
 
 
 class DatabaseValidation(BaseDatabaseValidation):

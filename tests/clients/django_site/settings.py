@@ -1,7 +1,8 @@
 """A project whose database, engine and driver the environment says.
 
 ``SITE_ENGINE`` is ours or Django's, ``SITE_APP`` puts our app beside it, ``SITE_DRIVER`` is psycopg or
-psycopg2, ``SITE_BINDING`` client or server, ``SITE_POOL`` asks for Django's pool.
+psycopg2, ``SITE_BINDING`` client or server, ``SITE_POOL`` asks for Django's pool, ``SITE_TEMPLATE`` is what
+test databases are copies of, ``SITE_ROUTER`` keeps ``fleet`` out of the database.
 """
 
 from __future__ import annotations
@@ -28,9 +29,21 @@ DATABASES = {
         "ENGINE": os.environ.get("SITE_ENGINE", "pgpredict.django"),
         "OPTIONS": OPTIONS,
         **{key: os.environ.get(name, "") for key, name in NAMES.items()},
+        "TEST": {"TEMPLATE": os.environ.get("SITE_TEMPLATE")},
     },
     "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
 }
+
+
+class Nowhere:
+    """A router that has no place for ``fleet``."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        """Say whether tables are made here."""
+        return False if app_label == "fleet" else None
+
+
+DATABASE_ROUTERS = [Nowhere()] if os.environ.get("SITE_ROUTER") else []
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

@@ -20,7 +20,7 @@ def rows(apps: Any) -> Any:
 class Migration(migrations.Migration):  # type: ignore[misc]
     """See above."""
 
-    atomic = False
+    atomic = bool(os.environ.get("SITE_ATOMIC"))
     dependencies: ClassVar[list[tuple[str, str]]] = [("fleet", "0002_rows")]
     operations: ClassVar[list[object]] = [
         TrainModel("trained", rows, "predicted", algorithm="linear"),
