@@ -128,7 +128,9 @@ def test_what_is_not_there(site: Site) -> None:
         assert "Error 404" in response.text
         assert "Traceback" not in response.text
     for path in ("/?day=tomorrow", "/?day=2013-12-17&page=x", "/?page=0"):
-        assert site.get(path).status_code in (200, 404, 422), path
+        response = site.get(path)
+        assert response.status_code < 500, path
+        assert "Traceback" not in response.text
     for path in ("/?carrier='; DROP TABLE flights; --", "/?dest=<b>"):
         response = site.get(path)
         assert response.status_code == 200
@@ -150,9 +152,8 @@ def test_the_job_keeps_what_the_model_says(site: Site) -> None:
     assert [job.result().stdout for job in jobs] == ["0 forecasts written\n"] * 2
 
 
+@pytest.mark.parametrize("site", [("fastapi", "direct"), ("fastapi", "proxy")], indirect=True, ids="-".join)
 def test_the_service_answers_programs(site: Site) -> None:
-    if site.name != "fastapi":
-        pytest.skip("the site has pages only")
     found: list[dict[str, Any]] = site.get("/api/departures?day=2013-12-17&on_time=true").json()
     assert [(row["id"], f"{100 * row['risk']:.1f}") for row in found] == expected(
         site, "day = '2013-12-17' AND dep_delay < 15"
