@@ -16,11 +16,13 @@ from .questions import Answer, Description, Question, Rows
 #: asks the server, and waits for the answers
 Ask = Callable[[Sequence[Question]], Sequence[Answer]]
 
-#: queries whose answer says nothing about what is right, only about what is fast
-_ADVICE = frozenset((queries.ESTIMATE,))
+#: queries whose answer says nothing about what is right, only about what is fast; and one whose answer never
+#: changes for the types that it is about
+_UNRELATED = frozenset((queries.ESTIMATE, queries.TYPES))
 #: stands in for the answer of another query, which is large
 _STATE_OF: dict[str, LiteralString] = {queries.DEPLOYED: queries.DEPLOYED_STATE}
 
+_INSTALLED = Rows(queries.INSTALLED)
 _UNDEFINED_COLUMN = "42703"
 
 #: a question, and what the server said
@@ -65,7 +67,7 @@ class SessionCatalog(AskingCatalog):
         if state is not None:
             questions.append(Rows(state, values))
         answers = self._answers(questions)
-        if sql not in _ADVICE:
+        if sql not in _UNRELATED:
             self.findings.append((questions[-1], answers[-1].value))
         return answers[0].rows()
 
@@ -106,7 +108,11 @@ class SessionCatalog(AskingCatalog):
         if not self._is_installed():
             return None
         try:
-            return super().model(name, version)
+            found = super().model(name, version)
+            if found is not None:
+                # the model is there, so we are
+                self.findings = [(asked, told) for asked, told in self.findings if asked != _INSTALLED]
+            return found
         except StatementRefused as error:
             if error.sqlstate == _UNDEFINED_COLUMN:
                 error.hint = (

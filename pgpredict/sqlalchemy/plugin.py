@@ -61,13 +61,13 @@ class _Teller:
         except self._engine.dialect.loaded_dbapi.Error as error:
             # expressions do without: an application that predicts nothing must not fail to connect
             logger.warning("types of predictions are not known: %s", error)
-        finally:
-            connection.rollback()
 
 
 def _told(connection: Any) -> dict[str, str]:
     cursor = connection.cursor()
     try:
+        if connection.autocommit:
+            cursor.execute("BEGIN")
         # whoever alters the extension holds its tables for a while; that is no reason to wait
         cursor.execute("SET LOCAL lock_timeout = '1s'")
         cursor.execute(INSTALLED)
@@ -76,7 +76,10 @@ def _told(connection: Any) -> dict[str, str]:
         cursor.execute(QUERY)
         return dict(cursor.fetchall())
     finally:
+        if connection.autocommit:
+            cursor.execute("ROLLBACK")
         cursor.close()
+        connection.rollback()
 
 
 def _psycopg(engine: Engine) -> None:

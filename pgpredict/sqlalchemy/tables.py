@@ -22,7 +22,13 @@ class ModelTable:
     makes of them.
     """
 
-    metadata: ClassVar[MetaData] = MetaData(schema=SCHEMA)
+    metadata: ClassVar[MetaData]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Give the class its metadata, before it is mapped; model tables do not refer to each other."""
+        if "metadata" not in vars(cls):
+            cls.metadata = MetaData(schema=SCHEMA)
+        super().__init_subclass__(**kwargs)
 
 
 def reflect_models(

@@ -4,8 +4,8 @@
 run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown
 must have the same columns and as many rows: the numbers depend on the training rows, which are fewer here.
 Where output has a line of ``...``, the other lines must occur in this order, whatever stands between them.
-``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand, and with
-SQLAlchemy's ``url`` of the database and ``proxy_url``; a page's blocks see each other's names.
+``python`` blocks run with a ``connection``, its ``dsn`` and ``url``, SQLAlchemy's ``engine_url`` and
+``proxy_url``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand; they see each other's names.
 Blocks marked ``text`` are not for running. A page's blocks run in order, in a database of their own. Commands
 in indented blocks are not run; their options must exist.
 """
@@ -21,6 +21,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 import psycopg
@@ -148,6 +149,13 @@ def shape(output: str) -> tuple[int, list[str]]:
     return len(lines), [cell.strip() for cell in CELLS.split(header)]
 
 
+def url_of(dsn: str, scheme: str = "postgresql") -> str:
+    """Return a connection string as a URL, which asyncpg and SQLAlchemy insist on."""
+    parameters = conninfo_to_dict(dsn)
+    query = {key: str(value) for key, value in parameters.items() if key not in ("user", "dbname")}
+    return f"{scheme}://{parameters['user']}@/{parameters['dbname']}?{urlencode(query)}"
+
+
 def python_names(
     connection: psycopg.Connection[Any], flights: Flights, proxy: RunningProxy
 ) -> dict[str, Any]:
@@ -157,26 +165,19 @@ def python_names(
 
     generator = np.random.default_rng(0)
     rows = {"age": generator.normal(40, 9, 50), "income": generator.normal(3000, 500, 50)}
+    dsn = flights.database.dsn
     return {
         "__name__": "__main__",
         "connection": connection,
+        "dsn": dsn,
+        "url": url_of(dsn),
+        "engine_url": url_of(dsn, "postgresql+psycopg"),
+        "proxy_url": url_of(proxy.dsn(dsn), "postgresql+psycopg"),
         "pipeline": Ridge().fit(np.column_stack(list(rows.values())), rows["age"]),
         "rows": rows,
         "query": "SELECT id, carrier, origin, dep_delay, arr_delay >= 15 AS churned FROM departures "
         "WHERE arr_delay IS NOT NULL AND id % 50 = 0",
-        "url": engine_url(flights.database.dsn),
-        "proxy_url": engine_url(proxy.dsn(flights.database.dsn)),
     }
-
-
-def engine_url(dsn: str) -> str:
-    """Return a connection string as SQLAlchemy has it."""
-    known = {key: str(value) for key, value in conninfo_to_dict(dsn).items()}
-    query = {key: known[key] for key in ("host", "port") if key in known}
-    url = sqlalchemy.URL.create(
-        "postgresql+psycopg", known.get("user"), known.get("password"), database=known["dbname"], query=query
-    )
-    return url.render_as_string(hide_password=False)
 
 
 def command_lines() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import batch, memory, planning, proxy, report, rewriting, single, suite
+from benchmarks import batch, memory, orm, planning, proxy, report, rewriting, single, suite
 from benchmarks.flights import MODELS, SCHEMA, flights
 from benchmarks.workspace import deployed, rewritten, workspace
 from tests.fix_server import Database, Server
@@ -62,6 +62,21 @@ def test_the_proxy(server: Server) -> None:
     for start in ("added to the p50", "SELECT by key, 2", "COPY", "PREDICT of one row", "memory"):
         assert any(subject.startswith(start) for subject in subjects), (start, subjects)
     assert all(finding.ratio > 0 for finding in found["The proxy"] if "idle" not in finding.subject)
+
+
+@pytest.mark.one_server
+def test_libraries(database: Database) -> None:
+    said: list[str] = []
+    with database.connect() as connection:
+        found = orm.compare(connection, database.dsn, ROWS, 1, 5, said.append)
+        left = connection.execute(
+            "SELECT to_regnamespace('bench'), (SELECT count(*) FROM ml.models)"
+        ).fetchone()
+    assert left == (None, 0)
+    for library in orm.LIBRARIES:
+        # two of each of three drivers; two models against two ways, which gave the same
+        assert len([row for row in found[orm.HOOKS] if row.subject.startswith(library.NAME)]) == 6
+        assert len([row for row in found[orm.BATCH] if row.subject.startswith(library.NAME)]) == 4
 
 
 def test_all_ways_predict_the_same(database: Database) -> None:

@@ -330,18 +330,20 @@ def test_a_database_without_the_extension(ways: Ways) -> None:
             dispose(way)
 
 
-def test_connecting_waits_for_no_lock(ways: Ways) -> None:
-    engine = create_engine(url(ways.direct, "psycopg"), plugins=["pgpredict"])
-    with ways.database.connect(autocommit=False) as connection:
-        connection.execute("LOCK TABLE ml.model IN ACCESS EXCLUSIVE MODE")
-        start = time.monotonic()
-        with engine.connect() as other:
-            assert other.scalar(text("SELECT 1")) == 1
-        assert time.monotonic() - start < 10
-        connection.rollback()
-    with engine.connect() as other:
-        assert other.scalar(select(predict("weight", a=1.0))) == 10.0
-    engine.dispose()
+@pytest.mark.parametrize("level", ["READ COMMITTED", "AUTOCOMMIT"])
+def test_connecting_waits_for_no_lock(ways: Ways, level: str) -> None:
+    for driver in DRIVERS:
+        way = make_way(ways.direct, driver, ways.all[0].runner, is_direct=True, isolation_level=level)
+        with ways.database.connect(autocommit=False) as connection:
+            connection.execute("LOCK TABLE ml.model IN ACCESS EXCLUSIVE MODE")
+            start = time.monotonic()
+            assert way.run(value(text("SELECT 1"))) == 1
+            assert time.monotonic() - start < 10
+            connection.rollback()
+        assert way.run(value(select(predict("weight", a=1.0)))) == 10.0
+        # what was set for the question is set no longer
+        assert way.run(value(text("SHOW lock_timeout"))) == "0"
+        dispose(way)
 
 
 def test_threads(ways: Ways) -> None:

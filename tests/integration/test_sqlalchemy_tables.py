@@ -43,6 +43,18 @@ class Kept(Base):
 def test_mapped(ways: Ways) -> None:
     assert "models.chance" not in Base.metadata.tables
     assert set(Base.metadata.tables) == {"kept"}
+    assert set(Chance.metadata.tables) == {"models.chance"}
+
+    class Again(DeclarativeBase):
+        pass
+
+    class ChanceAgain(ModelTable, Again):
+        __tablename__ = "chance"
+        features: Mapped[str] = mapped_column(primary_key=True)
+        prediction: Mapped[str]
+
+    whole = select(ChanceAgain.prediction).where(ChanceAgain.features == '{"x":0.75}')
+    ways.same(lambda session: list(session.scalars(whole)), ["yes"])
 
     def work(session: Session) -> list[Any]:
         chance = session.get_one(Chance, 0.75)

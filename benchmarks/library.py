@@ -1,0 +1,164 @@
+"""What the measurements of libraries have in common: turns, goals, and models that scikit-learn has, too."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import psycopg
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from onnx_models import fitted
+
+from .batch import LINEAR, MIXED
+from .report import Finding, interleaved, timed
+from .workspace import fill, remove, train_model
+
+#: microseconds that a hook may add to a query: to one without our words, to one that was rewritten before
+FOREIGN, REWRITTEN = 10, 60
+#: queries of each way before any is counted
+_WARM = 100
+#: how many times as fast a batch is to be as what people do today
+GOAL = 5
+#: rows that the pipelines are fitted on
+_FITTED = 10_000
+#: of :data:`benchmarks.batch.LINEAR`, for the hooks: one row by its key
+BARE = "SELECT id FROM bench.numbers WHERE id = {}"
+PREDICT = "SELECT PREDICT(bench_linear) FROM bench.numbers WHERE id = {}"
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """A model on ``bench.mixed``, and the pipeline of scikit-learn that it was made of.
+
+    :ivar title: for people
+    """
+
+    title: str
+    model: str
+    pipeline: Any
+
+
+@contextlib.contextmanager
+def contenders(connection: psycopg.Connection[Any], rows: int, say: Say) -> Iterator[list[Contender]]:
+    """Make tables, the hooks' model and the pipelines with their models; remove all of it at the end.
+
+    :param connection: in autocommit
+    """
+    remove(connection)
+    made: list[Contender] = []
+    try:
+        say(f"filling tables of {rows:,} rows")
+        fill(connection, rows)
+        train_model(connection, LINEAR, rows)
+        columns = ", ".join((*MIXED.features, "y"))
+        query = f"SELECT {columns} FROM bench.mixed WHERE id <= {_FITTED}"
+        names = [*MIXED.features, "y"]
+        frame = pd.DataFrame(connection.execute(query.encode()).fetchall(), columns=names)
+        target = (frame.pop("y") > frame["x0"] * 3).map({True: "yes", False: "no"})
+        encode = make_column_transformer(
+            (OneHotEncoder(handle_unknown="ignore"), list(MIXED.texts)),
+            (StandardScaler(), list(MIXED.numbers)),
+        )
+        for title, estimator in (
+            ("logistic regression", LogisticRegression()),
+            ("boosting of 100 trees", GradientBoostingClassifier(random_state=0)),
+        ):
+            say(f"fitting scikit-learn's {title}")
+            pipeline = make_pipeline(encode, estimator).fit(frame, target)
+            model = f"bench_pipeline_{len(made)}"
+            fitted.store(connection, model, pipeline, frame.head(1000))
+            made.append(Contender(title, model, pipeline))
+        yield made
+    finally:
+        remove(connection)
+        names = [contender.model for contender in made]
+        connection.execute("SELECT ml.drop_model(name) FROM ml.models WHERE name = ANY (%s)", [names])
+
+
+def in_turn(ways: Sequence[Callable[[int], object]], rows: int, queries: int) -> list[list[float]]:
+    """Return the seconds of each query of each way, which take turns with every query.
+
+    :param ways: functions that query the row with a key
+    :param rows: of the table
+    :param queries: of each way that are counted
+    """
+    seconds: list[list[float]] = [[] for _ in ways]
+    for number in range(_WARM + queries):
+        key = 1 + number * 7919 % rows
+        for way, measured in zip(ways, seconds, strict=True):
+            measured.append(timed(functools.partial(way, key)))
+    return [measured[_WARM:] for measured in seconds]
+
+
+def hook_findings(subject: str, seconds: Sequence[Sequence[float]]) -> list[Finding]:
+    """Return what a hook adds.
+
+    :param seconds: as of :func:`in_turn`: of a query without our words, without the hook and with it; of one
+        with PREDICT, as the text that it is rewritten to without the hook, and with it
+    """
+    plain, hooked, sent, predicted = seconds
+    return [
+        _hook_finding(f"{subject}, without our words", hooked, plain, FOREIGN, "the library as it is"),
+        _hook_finding(f"{subject}, PREDICT as before", predicted, sent, REWRITTEN, "the rewritten text sent"),
+    ]
+
+
+def _hook_finding(
+    subject: str, ours: Sequence[float], theirs: Sequence[float], most: float, what: str
+) -> Finding:
+    # of neighbours, so that a machine that is busy for a while is so for both
+    added = statistics.median((one - other) * 1e6 for one, other in zip(ours, theirs, strict=True))
+    one, other = statistics.median(ours) * 1e6, statistics.median(theirs) * 1e6
+    return Finding(
+        subject,
+        f"{one:.0f} µs",
+        f"{other:.0f} µs ({what})",
+        one / other,
+        f"times as long, {added:+.1f} µs",
+        f"≤ {most} µs more",
+        added <= most,
+    )
+
+
+def batch_findings(
+    subject: str, ours: Callable[[], Any], others: Sequence[tuple[str, Callable[[], Any]]], runs: int
+) -> list[Finding]:
+    """Compare predictions of a table with other ways to the same rows, the first of which has the goal.
+
+    :raises AssertionError: if they are not the same
+    """
+    expected = ours()
+    for name, other in others:
+        found = other()
+        if found != expected:
+            raise AssertionError(f"{name}: {sum(map(differs, found, expected))} of {len(found)} rows differ")
+    seconds = interleaved([ours, *(other for _, other in others)], runs)
+    return [
+        Finding(
+            subject,
+            f"{seconds[0]:.2f} s",
+            f"{theirs:.2f} s ({name})",
+            theirs / seconds[0],
+            "times as fast",
+            f"≥ {GOAL}" if not number else "",
+            theirs / seconds[0] >= GOAL if not number else None,
+        )
+        for number, ((name, _), theirs) in enumerate(zip(others, seconds[1:], strict=True))
+    ]
+
+
+def differs(one: object, other: object) -> bool:
+    """Tell whether two rows differ."""
+    return one != other
