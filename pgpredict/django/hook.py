@@ -1,36 +1,43 @@
-"""PREDICT in the statements of a Django connection: the driver's cursors rewrite them."""
+"""PREDICT in the statements of a Django connection: its cursors are the driver's that rewrite."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from django.utils.asyncio import async_unsafe
 
 
-def install(wrapper: Any) -> None:
-    """Have a wrapper's driver connection rewrite statements; done again, it changes nothing.
-
-    :param wrapper: Django's, over PostgreSQL, connected
-    """
-    driver(wrapper).install(wrapper.connection)
-
-
-def driver(wrapper: Any) -> Any:
-    """Return our module for the driver that Django has chosen."""
-    # one of the two may not be installed
-    return importlib.import_module(f"pgpredict.{wrapper.Database.__name__}")
-
-
-def predicting(wrapper: Any, cursor: Any, name: str | None) -> Any:
+def predicting_cursor(wrapper: Any, create: Callable[[str | None], Any], name: str | None) -> Any:
     """Return a cursor that rewrites.
 
-    Those without a name come from the connection, where :func:`install` has been. Django makes cursors of the
-    server's by a class of its own, which the connection is not asked for, and sets them up.
+    The connection keeps the cursor classes that it has, which the settings may name: others look at them.
+
+    :param wrapper: Django's, over PostgreSQL, connected
+    :param create: makes Django's own cursor
+    :param name: of a cursor of the server's
     """
-    if name is not None:
-        cursor.__class__ = driver(wrapper).predicting(type(cursor))
+    predicting = _driver(wrapper).predicting
+    connection = wrapper.connection
+    # psycopg2 has one class for all
+    separate = name and hasattr(connection, "server_cursor_factory")
+    attribute = "server_cursor_factory" if separate else "cursor_factory"
+    kind = getattr(connection, attribute)
+    setattr(connection, attribute, predicting(kind))
+    try:
+        cursor = create(name)
+    finally:
+        setattr(connection, attribute, kind)
+    if name:
+        # or of a class of Django's own, which the connection was not asked for
+        cursor.__class__ = predicting(type(cursor))
     return cursor
+
+
+def _driver(wrapper: Any) -> Any:
+    """Return our module for the driver that Django has chosen; the other one may not be installed."""
+    return importlib.import_module(f"pgpredict.{wrapper.Database.__name__}")
 
 
 class Predicting:
@@ -38,26 +45,20 @@ class Predicting:
 
     connection: Any
 
-    def init_connection_state(self) -> None:
-        """Install the hook into each new connection."""
-        super().init_connection_state()  # type: ignore[misc]
-        install(self)
-
     @async_unsafe  # type: ignore[untyped-decorator]
     def create_cursor(self, name: str | None = None) -> Any:
         """Return a cursor that rewrites."""
-        return predicting(self, super().create_cursor(name), name)  # type: ignore[misc]
+        return predicting_cursor(self, super().create_cursor, name)  # type: ignore[misc]
 
 
 def on_connection(sender: Any, connection: Any, **_: Any) -> None:
-    """Install the hook into a connection of any engine over PostgreSQL; a receiver of a signal."""
+    """Have the cursors of any engine over PostgreSQL rewrite; a receiver of ``connection_created``."""
     if connection.vendor != "postgresql" or isinstance(connection, Predicting):
         return
-    install(connection)
     create = type(connection).create_cursor
 
     @async_unsafe  # type: ignore[untyped-decorator]
     def create_cursor(name: str | None = None) -> Any:
-        return predicting(connection, create(connection, name), name)
+        return predicting_cursor(connection, lambda name: create(connection, name), name)
 
     connection.create_cursor = create_cursor

@@ -50,7 +50,12 @@ def blocks(page: Path) -> Iterator[tuple[str, int, str]]:
             yield token.info.strip(), (token.map or [0])[0] + 1, token.content
 
 
-WITH_EXAMPLES = [page for page in PAGES if any(language in RUNNABLE for language, _, _ in blocks(page))]
+#: tests/acceptance/test_docs_django.py runs its project
+WITH_EXAMPLES = [
+    page
+    for page in PAGES
+    if page.name != "django.md" and any(language in RUNNABLE for language, _, _ in blocks(page))
+]
 
 
 @pytest.mark.timeout(600)

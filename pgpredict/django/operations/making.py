@@ -73,8 +73,9 @@ class TrainModel(Making):
     ) -> None:
         super().__init__(
             name=name, query=query, target=target, algorithm=algorithm, parameters=parameters,
-            exclude=exclude, time=time, task=task, test_size=test_size, seed=seed, max_categories=max_categories,
-            retrain=retrain, skip_without_rows=skip_without_rows, elidable=elidable, hints=hints,
+            exclude=exclude, time=time, task=task, test_size=test_size, seed=seed,
+            max_categories=max_categories, retrain=retrain, skip_without_rows=skip_without_rows,
+            elidable=elidable, hints=hints,
         )  # fmt: skip
         self.query, self.target = query, target
         self._another, self._skip = retrain, skip_without_rows
