@@ -8,6 +8,8 @@ from django.urls import reverse
 
 from pgpredict.django import Predict, Probability
 
+from .problems import NOT_DEPLOYED, Unavailable
+
 #: yes or no: does a flight arrive 15 minutes late or more?
 LATE = "late_arrival"
 
@@ -63,22 +65,34 @@ class DeployedModel(models.Model):
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    @classmethod
+    def late(cls) -> DeployedModel:
+        """Return the one that says whether a flight is late.
+
+        Who tells which version has predicted asks for the one that answers at present, and then asks that
+        one: another may be deployed meanwhile.
+
+        :raises Unavailable: if there is none
+        """
+        found = cls.objects.filter(name=LATE, version__isnull=False).first()
+        if found is None:
+            raise Unavailable(NOT_DEPLOYED)
+        return found
+
 
 class DepartureQuerySet(models.QuerySet):
     """Departures with predictions, which are expressions among others."""
 
-    def with_risk(self) -> DepartureQuerySet:
-        """Add what the model says, and its version: one statement sees one version."""
-        deployed = DeployedModel.objects.filter(name=LATE)
+    def with_risk(self, version: int) -> DepartureQuerySet:
+        """Add what the model says; all columns of the view are offered to it as features."""
         return self.annotate(
-            late=Predict(LATE),
-            risk=Probability(LATE, for_="yes"),
-            version=models.Subquery(deployed.values("version")),
+            late=Predict(LATE, version=version),
+            risk=Probability(LATE, for_="yes", version=version),
         )
 
-    def with_on_time_risk(self) -> DepartureQuerySet:
+    def with_on_time_risk(self, version: int) -> DepartureQuerySet:
         """Add what the risk would be, had it left on time."""
-        return self.annotate(on_time_risk=Probability(LATE, "*", dep_delay=0, for_="yes"))
+        return self.annotate(on_time_risk=Probability(LATE, "*", dep_delay=0, for_="yes", version=version))
 
 
 class Departure(models.Model):

@@ -10,17 +10,24 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 logger = logging.getLogger(__name__)
+NOT_DEPLOYED = "the model is not deployed at present"
 #: SQLSTATEs of a model that is not there, or has no version that is deployed
 NO_MODEL = frozenset({"42704", "55000"})
 
 
+class Unavailable(Exception):
+    """There are no predictions for now; the text says why."""
+
+
 def explain(error: Exception) -> str | None:
     """Return why the site cannot answer for now; None for what is a defect of its own."""
+    if isinstance(error, Unavailable):
+        return str(error)
     if not isinstance(error, Error):
         return None
     state: str = getattr(error.__cause__, "sqlstate", None) or ""
     if state in NO_MODEL:
-        return "the model is not deployed at present"
+        return NOT_DEPLOYED
     if isinstance(error, InterfaceError | OperationalError) or state[:2] in ("08", "53", "57"):
         return "the database, or what makes its predictions, does not answer"
     return None

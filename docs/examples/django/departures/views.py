@@ -8,7 +8,7 @@ from django.conf import settings
 from django.views.generic import DetailView, ListView
 
 from .forms import Filters
-from .models import LATE, Departure, DepartureQuerySet, DeployedModel
+from .models import Departure, DepartureQuerySet, DeployedModel
 
 
 class DepartureList(ListView):
@@ -19,16 +19,17 @@ class DepartureList(ListView):
 
     def get_queryset(self) -> DepartureQuerySet:
         """Return what the form asks for; a form that is wrong finds nothing, and says what is wrong."""
+        self.deployed = DeployedModel.late()
         self.filters = Filters({"day": settings.TODAY, **self.request.GET.dict()})
         if not self.filters.is_valid():
             return Departure.objects.none()
-        departures = Departure.objects.with_risk().select_related("carrier", "dest")
+        departures = Departure.objects.with_risk(self.deployed.version).select_related("carrier", "dest")
         return self.filters.apply(departures).order_by("-risk", "id")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the form."""
+        """Add the form and the model."""
         day = self.filters.cleaned_data.get("day") or settings.TODAY
-        return super().get_context_data(filters=self.filters, day=day, **kwargs)
+        return super().get_context_data(model=self.deployed, filters=self.filters, day=day, **kwargs)
 
 
 class DepartureDetail(DetailView):
@@ -38,9 +39,11 @@ class DepartureDetail(DetailView):
 
     def get_queryset(self) -> DepartureQuerySet:
         """Return all of them, with what the page shows."""
-        departures = Departure.objects.with_risk().with_on_time_risk()
+        self.deployed = DeployedModel.late()
+        version = self.deployed.version
+        departures = Departure.objects.with_risk(version).with_on_time_risk(version)
         return departures.select_related("carrier", "dest", "forecast")
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the model."""
-        return super().get_context_data(model=DeployedModel.objects.filter(name=LATE).first(), **kwargs)
+        return super().get_context_data(model=self.deployed, **kwargs)

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from .database import Session, engine
-from .models import Airline, Base, Forecast
-from .problems import explain
-from .queries import Detail, Expected, Filters, detail, page_of
+from .models import Airline, Base, DeployedModel, Forecast
+from .problems import NOT_DEPLOYED, Unavailable, explain
+from .queries import DEPLOYED, Detail, Expected, Filters, detail, page_of
 from .settings import settings
 
 logger = logging.getLogger("uvicorn.error")
@@ -46,17 +46,35 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="Departures", lifespan=lifespan)
 
 
-async def find_page(session: Session, filters: Annotated[Filters, Query()]) -> list[Expected]:
+async def find_model(session: Session) -> DeployedModel:
+    """Return the model, with the version that answers at present.
+
+    :raises Unavailable: if there is none, which is 503
+    """
+    model = await session.scalar(DEPLOYED)
+    if model is None:
+        raise Unavailable(NOT_DEPLOYED)
+    return model
+
+
+Deployed = Annotated[DeployedModel, Depends(find_model)]
+
+
+async def find_page(
+    session: Session, model: Deployed, filters: Annotated[Filters, Query()]
+) -> list[Expected]:
     """Return a page of the list, and one departure more if it is not the last."""
-    return [Expected.of(row) for row in await session.execute(page_of(filters))]
+    return [Expected.of(row) for row in await session.execute(page_of(filters, model.version))]
 
 
-async def find(session: Session, departure_id: Annotated[int, PathParameter(le=2**63 - 1)]) -> Detail:
+async def find(
+    session: Session, model: Deployed, departure_id: Annotated[int, PathParameter(le=2**63 - 1)]
+) -> Detail:
     """Return one departure.
 
     :raises HTTPException: if there is none, which is 404
     """
-    row = (await session.execute(detail(departure_id))).one_or_none()
+    row = (await session.execute(detail(departure_id, model.version))).one_or_none()
     if row is None:
         raise HTTPException(404, f"there is no departure {departure_id}")
     return Detail.of(row)
@@ -66,12 +84,14 @@ async def find(session: Session, departure_id: Annotated[int, PathParameter(le=2
 async def show_list(
     request: Request,
     session: Session,
+    model: Deployed,
     filters: Annotated[Filters, Query()],
     found: Annotated[list[Expected], Depends(find_page)],
 ) -> Response:
     """Show a day's departures, the likeliest to be late first."""
     airlines = await session.scalars(select(Airline).order_by(Airline.name))
     context = {
+        "model": model,
         "departures": found[: settings.page_size],
         "has_more": len(found) > settings.page_size,
         "filters": filters,
@@ -84,11 +104,11 @@ async def show_list(
 
 @app.get("/departures/{departure_id}", response_class=HTMLResponse)
 async def show_detail(
-    request: Request, session: Session, expected: Annotated[Detail, Depends(find)]
+    request: Request, session: Session, model: Deployed, expected: Annotated[Detail, Depends(find)]
 ) -> Response:
     """Show one departure, with the model that predicts it and the forecast that was kept."""
     forecast = await session.get(Forecast, expected.departure.id)
-    context = {"expected": expected, "forecast": forecast}
+    context = {"model": model, "expected": expected, "forecast": forecast}
     return templates.TemplateResponse(request, "departure.html", context)
 
 
@@ -103,7 +123,9 @@ class Answer(BaseModel):
 
 
 @app.get("/api/departures")
-async def list_departures(found: Annotated[list[Expected], Depends(find_page)]) -> list[Answer]:
+async def list_departures(
+    model: Deployed, found: Annotated[list[Expected], Depends(find_page)]
+) -> list[Answer]:
     """Return what the page shows."""
     return [
         Answer(
@@ -111,7 +133,7 @@ async def list_departures(found: Annotated[list[Expected], Depends(find_page)]) 
             flight=f"{each.departure.carrier} {each.departure.flight}",
             late=each.late,
             risk=each.risk,
-            version=each.version,
+            version=model.version,
         )
         for each in found[: settings.page_size]
     ]
@@ -124,7 +146,13 @@ async def on_database_error(request: Request, error: DBAPIError) -> Response:
     if problem is None:
         raise error
     logger.error("%s: %s", problem, error.orig)
-    return answer(request, 503, f"No predictions for now: {problem}.")
+    return await on_unavailable(request, Unavailable(problem))
+
+
+@app.exception_handler(Unavailable)
+async def on_unavailable(request: Request, error: Unavailable) -> Response:
+    """Tell that there are no predictions for now, and why."""
+    return answer(request, 503, f"No predictions for now: {error}.")
 
 
 @app.exception_handler(StarletteHTTPException)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
-from sqlalchemy import Executable, Row, select
+from sqlalchemy import Executable, Row, literal, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from pgpredict.sqlalchemy import predict, probability
@@ -15,8 +15,9 @@ from pgpredict.sqlalchemy import predict, probability
 from .models import LATE, Departure, DeployedModel, Forecast
 from .settings import settings
 
-# A subquery of the statement that predicts, so that both see the same version.
-VERSION = select(DeployedModel.version).where(DeployedModel.name == LATE.name).scalar_subquery()
+# Who tells which version has predicted asks for the one that answers at present, and then asks that one:
+# another may be deployed meanwhile.
+DEPLOYED = select(DeployedModel).where(DeployedModel.name == LATE.name, DeployedModel.version.is_not(None))
 
 
 @dataclass(frozen=True)
@@ -25,38 +26,31 @@ class Expected:
 
     :ivar late: yes or no
     :ivar risk: probability of yes
-    :ivar version: of the model that says so
     """
 
     departure: Departure
     late: str
     risk: float
-    version: int
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
         """Return what a row of :func:`page_of` says."""
-        return cls(row.Departure, row.late, row.risk, row.version)
+        return cls(row.Departure, row.late, row.risk)
 
 
 @dataclass(frozen=True)
-class Detail:
+class Detail(Expected):
     """The same for one departure.
 
     :ivar on_time_risk: what the risk would be, had it left on time
-    :ivar model: that says so
     """
 
-    departure: Departure
-    late: str
-    risk: float
     on_time_risk: float
-    model: DeployedModel
 
     @classmethod
     def of(cls, row: Row[Any]) -> Self:
         """Return what the row of :func:`detail` says."""
-        return cls(row.Departure, row.late, row.risk, row.on_time_risk, row.DeployedModel)
+        return cls(row.Departure, row.late, row.risk, row.on_time_risk)
 
 
 class Filters(BaseModel):
@@ -80,11 +74,11 @@ class Filters(BaseModel):
         return cls.model_fields[info.field_name or ""].default if value == "" else value
 
 
-def page_of(filters: Filters) -> Executable:
+def page_of(filters: Filters, version: int) -> Executable:
     """Return departures of a day, the likeliest to be late first: a page and one more, if there is."""
-    risk = probability(LATE, Departure, for_="yes").label("risk")
-    query = select(Departure, predict(LATE, Departure).label("late"), risk, VERSION.label("version"))
-    query = query.where(Departure.day == filters.day)
+    late = predict(LATE, Departure, version=version)
+    risk = probability(LATE, Departure, for_="yes", version=version).label("risk")
+    query = select(Departure, late.label("late"), risk).where(Departure.day == filters.day)
     if filters.origin:
         query = query.where(Departure.origin == filters.origin)
     if filters.carrier:
@@ -94,33 +88,33 @@ def page_of(filters: Filters) -> Executable:
     if filters.on_time:
         query = query.where(Departure.dep_delay < 15)
     if filters.likely:
-        query = query.where(predict(LATE, Departure) == "yes")
+        query = query.where(late == "yes")
     skipped = (filters.page - 1) * settings.page_size
     return query.order_by(risk.desc(), Departure.id).offset(skipped).limit(settings.page_size + 1)
 
 
-def detail(departure_id: int) -> Executable:
-    """Return one departure with its prediction, the model, and what would be had it left on time."""
-    return (
-        select(
-            Departure,
-            predict(LATE, Departure).label("late"),
-            probability(LATE, Departure, for_="yes").label("risk"),
-            probability(LATE, Departure, dep_delay=0, for_="yes").label("on_time_risk"),
-            DeployedModel,
-        )
-        .join(DeployedModel, DeployedModel.name == LATE.name)
-        .where(Departure.id == departure_id)
-    )
+def detail(departure_id: int, version: int) -> Executable:
+    """Return one departure with its prediction, and what would be had it left on time."""
+    return select(
+        Departure,
+        predict(LATE, Departure, version=version).label("late"),
+        probability(LATE, Departure, for_="yes", version=version).label("risk"),
+        probability(LATE, Departure, dep_delay=0, for_="yes", version=version).label("on_time_risk"),
+    ).where(Departure.id == departure_id)
 
 
-def forecasts() -> Insert:
+def forecasts(version: int) -> Insert:
     """Return the statement that predicts all upcoming departures, and keeps what is new.
 
     Run again, it writes what has changed: other features, or another version of the model.
     """
     predictions = (
-        select(Departure.id, predict(LATE, Departure), probability(LATE, Departure, for_="yes"), VERSION)
+        select(
+            Departure.id,
+            predict(LATE, Departure, version=version),
+            probability(LATE, Departure, for_="yes", version=version),
+            literal(version),
+        )
         .where(Departure.day >= settings.today)
         # two jobs at once lock rows in the same order
         .order_by(Departure.id)

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
-from departures.problems import explain
+from departures.models import DeployedModel
+from departures.problems import Unavailable, explain
 
 STATEMENT = Path(__file__).with_suffix(".sql")
 
@@ -22,10 +23,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the one statement; exit code 1 and a line on standard error if there can be no predictions."""
         try:
+            # a version is part of the text, and no parameter
+            statement = STATEMENT.read_text(encoding="utf-8").format(version=DeployedModel.late().version)
             with connection.cursor() as cursor:
-                cursor.execute(STATEMENT.read_text(encoding="utf-8"), {"today": settings.TODAY})
+                cursor.execute(statement, {"today": settings.TODAY})
                 written = cursor.rowcount
-        except Error as error:
+        except (Error, Unavailable) as error:
             problem = explain(error)
             if problem is None:
                 raise

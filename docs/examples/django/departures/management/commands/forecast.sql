@@ -2,8 +2,8 @@
 -- features, or another version of the model. Two jobs at once lock rows in the same order.
 
 INSERT INTO departures_forecast (departure_id, late, risk, version, made_at)
-SELECT id, PREDICT(late_arrival), PROBABILITY(late_arrival FOR 'yes'),
-       (SELECT version FROM ml.models WHERE name = 'late_arrival'), now()
+SELECT id, PREDICT(late_arrival VERSION {version}), PROBABILITY(late_arrival FOR 'yes' VERSION {version}),
+       {version}, now()
 FROM departures
 WHERE day >= %(today)s
 ORDER BY id
