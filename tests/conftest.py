@@ -22,5 +22,6 @@ pytest_plugins = [
     "tests.fix_clients",
     "tests.fix_django",
     "tests.fix_flights",
+    "tests.fix_examples",
     "tests.fix_sqlalchemy",
 ]
