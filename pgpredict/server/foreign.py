@@ -30,11 +30,15 @@ class Installed:
     :param version: the extension's version
     :param done: steps that were done
     :param owner: account that the server runs under; empty if unknown
+    :param hba_file: where the server keeps who may log in
+    :param ident_file: where it keeps which accounts are which roles
     """
 
     version: str
     done: list[str] = field(default_factory=list)
     owner: str = ""
+    hba_file: str = ""
+    ident_file: str = ""
 
 
 def install_into(connection: psycopg.Connection, socket: str = DEFAULT_SOCKET) -> Installed:
@@ -60,6 +64,7 @@ def install_into(connection: psycopg.Connection, socket: str = DEFAULT_SOCKET) -
     result.done.append(f"role {RUNTIME_ROLE} may log in")
     set_socket(connection, socket)
     result.done.append(f"the server looks for the runtime on {socket}")
+    result.hba_file, result.ident_file = setting(connection, "hba_file"), setting(connection, "ident_file")
     if server is not None:
         directory = setting(connection, "data_directory")
         result.owner = Path(directory).owner() if os.path.lexists(directory) else ""

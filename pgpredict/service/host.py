@@ -218,8 +218,8 @@ def check_rights(action: str) -> None:
     if os.geteuid() != 0:
         raise ServerError(
             f"{action} services takes root",
-            hint="'pgpredict service install --print' shows what would be written; for a server under your own "
-            "account there is 'pgpredict up'",
+            hint="'pgpredict service install --print' shows what would be written; a server of your own "
+            "account has 'pgpredict up'",
         )
     if not systemd.is_running():
         raise ServerError(

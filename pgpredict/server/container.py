@@ -1,0 +1,113 @@
+"""The inside of a container: how it is recognised, and what is checked there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg.pq import PGconn, Ping
+
+from pgpredict.errors import PgpredictError
+from pgpredict.runtime.client import RuntimeClient
+from pgpredict.runtime.settings import default_socket
+
+from .checks import Check, guarded
+
+#: what container engines leave: Docker; Podman, Buildah and CRI-O; systemd-nspawn and others by a variable
+MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+VARIABLES = ("container", "KUBERNETES_SERVICE_HOST")
+
+
+def evidence() -> str:
+    """Return what tells that this is a container, empty if nothing does.
+
+    A host that systemd runs is taken for one, container or not: what matters is who starts services.
+    """
+    if Path("/run/systemd/system").is_dir():
+        return ""
+    for marker in MARKERS:
+        if marker.exists():
+            return str(marker)
+    return next((f"${name}" for name in VARIABLES if os.environ.get(name)), "")
+
+
+def check_container() -> Iterator[Check]:
+    """Look at the runtime's socket, which containers share, at the server, and at a proxy that runs here."""
+    yield from guarded("runtime", check_socket)
+    yield from guarded("server", check_server)
+    for process in running("proxy"):
+        yield from guarded("proxy", lambda process=process: check_proxy(process))  # type: ignore[misc]
+
+
+def running(command: str) -> list[psutil.Process]:
+    """Return the processes ``pgpredict COMMAND`` that this account may look at."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        ours = [place for place, word in enumerate(words) if Path(word).name == "pgpredict"]
+        if ours and words[ours[0] + 1 : ours[0] + 2] == [command]:
+            found.append(process)
+    return found
+
+
+def check_socket() -> Iterator[Check]:
+    """Look at the volume that server and runtime share, and at who answers on it."""
+    path = default_socket()
+    if not path.parent.exists():
+        yield Check(
+            "runtime",
+            "ok",
+            f"the directory {str(path.parent)!r} is not here: this container needs no runtime",
+        )
+        return
+    owner = path.parent.stat().st_uid
+    if owner != os.geteuid():
+        yield Check(
+            "runtime",
+            "fail",
+            f"the volume {str(path.parent)!r} belongs to the uid {owner}, not to {os.geteuid()}, which we have",
+            "server and runtime check each other's uid: give both containers the same, and make the volume again",
+        )
+        return
+    try:
+        with RuntimeClient(path, 5) as client:
+            status = client.status()
+    except PgpredictError as error:
+        mend = "docker compose up -d runtime; 'docker compose logs runtime' tells why it ended"
+        yield Check("runtime", "fail", error.message, mend)
+        return
+    yield Check("runtime", "ok", f"version {status['version']} answers on {str(path)!r}")
+
+
+def check_server() -> Iterator[Check]:
+    """Look whether the server lets the runtime in, where this container is told how to reach it."""
+    dsn = os.environ.get("PGPREDICT_DSN")
+    if not dsn:
+        return
+    try:
+        psycopg.connect(dsn, connect_timeout=5).close()
+    except psycopg.Error as error:
+        mend = "docker compose up -d database; its password is a secret that both containers read"
+        yield Check(
+            "server", "fail", f"PGPREDICT_DSN does not lead to the server: {str(error).strip()}", mend
+        )
+        return
+    yield Check("server", "ok", "PGPREDICT_DSN leads to the server")
+
+
+def check_proxy(process: psutil.Process) -> Iterator[Check]:
+    """Look whether the server can be reached through a proxy."""
+    listening = process.net_connections(kind="tcp")
+    ports = sorted(
+        {connection.laddr.port for connection in listening if connection.status == psutil.CONN_LISTEN}
+    )
+    for port in ports:
+        dsn = f"host=127.0.0.1 port={port} dbname=postgres connect_timeout=5"
+        if PGconn.ping(dsn.encode()) == Ping.OK:
+            yield Check("proxy", "ok", f"process {process.pid} answers on port {port}")
+            return
+    mend = "see what 'docker compose logs proxy' tells, and whether the database's container is healthy"
+    yield Check("proxy", "fail", f"the server does not answer through the proxy, process {process.pid}", mend)
