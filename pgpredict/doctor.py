@@ -57,8 +57,8 @@ def check_given(dsn: str) -> Iterator[Check]:
             yield Check(
                 "server",
                 "ok",
-                "it runs on another machine or in a container; its files, sockets and units are not seen from here",
-                "for those run 'pgpredict doctor' there, such as 'docker compose exec runtime pgpredict doctor'",
+                "it runs on another machine or in a container; only what SQL shows is seen from here",
+                "run 'pgpredict doctor' there too, as by 'docker compose exec runtime pgpredict doctor'",
             )
         row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         if row and row[0]:

@@ -85,7 +85,7 @@ def check_settings(connection: psycopg.Connection) -> Iterator[Check]:
         mend = "ALTER SYSTEM SET jit = off; SELECT pg_reload_conf(): compiling costs 100 ms and more a query"
         yield Check("setting jit", "warn", f"jit is {jit}", mend)
     if work_mem < WORK_MEM:
-        mend = "ALTER SYSTEM SET work_mem = '64MB'; SELECT pg_reload_conf(): with less batches are sorted on disk"
+        mend = "ALTER SYSTEM SET work_mem = '64MB'; SELECT pg_reload_conf(): with less, batches are sorted"
         yield Check("setting work_mem", "warn", f"work_mem is {work_mem >> 20} MB", mend)
 
 

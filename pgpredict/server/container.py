@@ -68,8 +68,8 @@ def check_socket() -> Iterator[Check]:
         yield Check(
             "runtime",
             "fail",
-            f"the volume {str(path.parent)!r} belongs to the uid {owner}, not to {os.geteuid()}, which we have",
-            "server and runtime check each other's uid: give both containers the same, and make the volume again",
+            f"the volume {str(path.parent)!r} belongs to the uid {owner}, and we have {os.geteuid()}",
+            "server and runtime need the same uid: give it to both containers, and make the volume again",
         )
         return
     try:

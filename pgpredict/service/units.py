@@ -47,7 +47,7 @@ def render(name: str, settings: Settings) -> str:
     """
     values = {
         "PYTHON": program(settings.python),
-        "ACCOUNT": quoted(settings.account),
+        "ACCOUNT": account(settings.account),
         "MEMORY": str(settings.memory + HEADROOM),
     }
     body = _PLACE.sub(lambda match: values[match[1]], template(name))
@@ -70,13 +70,24 @@ def program(path: Path) -> str:
 
     :raises InvalidInput: if systemd could not start it, or not under its own name
     """
-    # the program's path and its argv[0] are read by different rules; Python finds its packages by the latter
-    if not path.is_absolute() or "$" in str(path):
+    # systemd takes no quotes and backslashes in it; a dollar would be one in the path, two in argv[0], and
+    # Python finds its packages by the latter
+    if not path.is_absolute() or set(str(path)) & set("\\\"'$"):
         raise InvalidInput(
             f"the path of the interpreter, {str(path)!r}, cannot be written in a unit file",
             hint="install pgpredict in a directory with a plain name, such as /opt/pgpredict",
         )
     return quoted(str(path))
+
+
+def account(name: str) -> str:
+    """Return a login name as ``User=`` takes it, which reads no quotes.
+
+    :raises InvalidInput: if it is none
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise InvalidInput(f"{name!r} cannot be written in a unit file as an account")
+    return name
 
 
 def quoted(value: str) -> str:
