@@ -33,6 +33,8 @@ _EVENTS = {"deploy", "rollback"}
 _MAX_DATABASES = 100
 _FIRST_DELAY = 1.0
 _LAST_DELAY = 60.0
+#: how often a standby is looked at, which may have become a primary
+_STANDBY_DELAY = 10.0
 _WAKE = object()
 _OID = "SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
 
@@ -45,6 +47,7 @@ class _Watched:
     connection: psycopg.Connection[tuple[Any, ...]] | None = None
     retry_at: float = 0.0
     delay: float = _FIRST_DELAY
+    standby: bool = False
 
 
 class DeploymentListener:
@@ -128,6 +131,7 @@ class DeploymentListener:
                 self._connect(database, item)
 
     def _connect(self, database: int | None, item: _Watched) -> None:
+        connection = None
         try:
             connection = self._databases.connect(database)
             connection.execute(f"LISTEN {CHANNEL}")
@@ -137,14 +141,22 @@ class DeploymentListener:
             with self._lock:
                 del self._watched[database]
             return
+        except psycopg.errors.ReadOnlySqlTransaction:
+            # a standby sends no notices; what is deployed there is loaded with its first prediction
+            self._close(dataclasses.replace(item, connection=connection))
+            if not item.standby:
+                logger.info("event=listen_standby database=%s retry_s=%.0f", database, _STANDBY_DELAY)
+            item.standby, item.retry_at = True, time.monotonic() + _STANDBY_DELAY
+            return
         except (PgpredictError, psycopg.Error) as error:
+            self._close(dataclasses.replace(item, connection=connection))
             item.retry_at = time.monotonic() + item.delay
             item.delay = min(item.delay * 2, _LAST_DELAY)
             logger.warning(
                 "event=listen_failed database=%s retry_s=%.0f error=%r", database, item.delay, str(error)
             )
             return
-        item.connection, item.delay = connection, _FIRST_DELAY
+        item.connection, item.delay, item.standby = connection, _FIRST_DELAY, False
         self._selector.register(connection.fileno(), selectors.EVENT_READ, database)
         logger.info("event=listen database=%s", database)
 
