@@ -190,6 +190,28 @@ def _end(outer: subprocess.Popen[bytes]) -> None:
         outer.wait()
 
 
+def connect_hosts(hosts: list[tuple[Host, str]]) -> None:
+    """Join two hosts by a cable.
+
+    :param hosts: each with its address and the length of its network, such as ``10.0.0.1/24``
+    """
+    (first, _), (second, _) = hosts
+    ends = [
+        "netns",
+        str(first.init.pid),
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "cable0",
+        "netns",
+        str(second.init.pid),
+    ]
+    subprocess.run(["ip", "link", "add", "cable0", *ends], check=True)
+    for host, address in hosts:
+        host.run(f"ip address add {address} dev cable0; ip link set cable0 up")
+
+
 @pytest.fixture(scope="session")
 def can_host() -> None:
     """Skip a test that needs a host where there can be none, and say why."""
