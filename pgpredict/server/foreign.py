@@ -57,7 +57,7 @@ def install_into(connection: psycopg.Connection, socket: str = DEFAULT_SOCKET) -
     standby = connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
     if offered_version(connection) != available_version() or not extension_is_current(server):
         result.done += copy_extension(connection, server)
-    if not wrapper_is_current(server) or not (standby or wrapper_is_importable(connection)):
+    if not (wrapper_is_current(server, required=standby) and (standby or wrapper_is_importable(connection))):
         result.done += copy_wrapper(connection, server)
     if standby:
         result.version = extension_version(connection) or ""
@@ -151,12 +151,15 @@ def extension_is_current(server: ServerInstall | None) -> bool:
     )
 
 
-def wrapper_is_current(server: ServerInstall | None) -> bool:
-    """Tell whether the server's local packages have no wrapper of another version."""
+def wrapper_is_current(server: ServerInstall | None, *, required: bool) -> bool:
+    """Tell whether the server's local packages have no wrapper of another version.
+
+    :param required: whether one has to be there: a standby cannot try whether it finds one elsewhere
+    """
     directory = site_directory(server) if server else None
     installed = directory / "fdw" if directory else None
     if installed is None or not installed.is_dir():
-        return True
+        return not required
     files = {path.name: path.read_bytes() for path in (source_directory() / "fdw").glob("*.py")}
     return files == {path.name: path.read_bytes() for path in installed.glob("*.py")}
 

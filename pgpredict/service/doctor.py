@@ -192,11 +192,10 @@ def check_proxy(host: Host) -> Iterator[Check]:
         return
     name, port = parse_address(settings.addresses[0])
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - compared, not bound
-    found = PGconn.ping(make_conninfo(host=name, port=port, dbname="postgres", connect_timeout=5).encode())
+    found = PGconn.ping(make_conninfo(host=name, port=port, dbname="postgres", connect_timeout=10).encode())
     if found != Ping.OK:
+        problem = f"the server does not answer through the proxy at {name}, port {port} ({Ping(found).name})"
         mend = f"systemctl restart {SERVICES['proxy']}; journalctl -u {SERVICES['proxy']} tells why"
-        yield Check(
-            "proxy", "fail", f"the server does not answer through the proxy at {name}, port {port}", mend
-        )
+        yield Check("proxy", "fail", problem, mend)
         return
     yield Check("proxy", "ok", f"the server answers through it at {name}, port {port}")

@@ -271,7 +271,7 @@ def older(site: Site) -> None:
     host.run("createdb archive", account="postgres")
     host.run("psql -q -d archive -c 'CREATE EXTENSION multicorn'", account="postgres")
     host.run("psql -q -d archive -c \"CREATE EXTENSION pgpredict VERSION '0.1.0'\"", account="postgres")
-    host.run("echo '# older' >>/usr/local/lib/python3*/dist-packages/fdw/wrapper.py")
+    host.run("echo '# older' | tee -a /usr/local/lib/python3*/dist-packages/fdw/wrapper.py")
     found = host.run("pgpredict doctor", check=False)
     assert found.returncode == 1
     assert "extension 0.1.0, but" in found.stdout
@@ -417,8 +417,15 @@ def wrong_account(site: Site) -> None:
 
 def artifact_damaged(site: Site) -> None:
     host = site.hosts["db1"]
-    host.run("psql -qd shop -c \"UPDATE ml.artifact SET onnx = onnx || '\\x00'\"", account="postgres")
-    host.run(f"systemctl restart {RUNTIME}")
+    where = "SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'ml.artifact'::regclass"
+    file = host.output(f'psql -d shop -Atc "{where}"', account="postgres")
+    host.run("systemctl stop postgresql@15-main")
+    # a bit that the disk has lost
+    path = host.path(f"/var/lib/postgresql/15/main/{file}")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"TreeEnsemble") + 1000] ^= 1
+    path.write_bytes(content)
+    host.run(f"systemctl start postgresql@15-main; systemctl restart {RUNTIME}")
     fails(host, "is damaged")
     doctor_says(host, "its artifact does not fit its hash")
 
