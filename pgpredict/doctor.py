@@ -27,8 +27,9 @@ def examine(home: Home, dsn: str | None = None, host: Host | None = None) -> Ite
     :param host: whose services to look at, this machine by default
     """
     host = host or Host()
-    services, inside = host.installed(), container.evidence()
-    local = bool(home.read_state().get("server"))
+    services, local = host.installed(), bool(home.read_state().get("server"))
+    # a local server, or services, make a machine of a container
+    inside = "" if services or local else container.evidence()
     found = [f"services under systemd: {', '.join(services)}"] if services else []
     found += [f"inside of a container ({inside})"] if inside else []
     found += [f"local server in {home.path}"] if local else []

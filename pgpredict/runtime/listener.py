@@ -134,6 +134,9 @@ class DeploymentListener:
         connection = None
         try:
             connection = self._databases.connect(database)
+            if connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,):
+                self._leave_standby(database, item, connection)
+                return
             connection.execute(f"LISTEN {CHANNEL}")
             if database is None:
                 self._home = connection.execute(_OID).fetchall()[0][0]
@@ -141,15 +144,9 @@ class DeploymentListener:
             with self._lock:
                 del self._watched[database]
             return
-        except psycopg.errors.ReadOnlySqlTransaction:
-            # a standby sends no notices; what is deployed there is loaded with its first prediction
-            self._close(dataclasses.replace(item, connection=connection))
-            if not item.standby:
-                logger.info("event=listen_standby database=%s retry_s=%.0f", database, _STANDBY_DELAY)
-            item.standby, item.retry_at = True, time.monotonic() + _STANDBY_DELAY
-            return
         except (PgpredictError, psycopg.Error) as error:
-            self._close(dataclasses.replace(item, connection=connection))
+            if connection is not None:
+                connection.close()
             item.retry_at = time.monotonic() + item.delay
             item.delay = min(item.delay * 2, _LAST_DELAY)
             logger.warning(
@@ -159,6 +156,15 @@ class DeploymentListener:
         item.connection, item.delay, item.standby = connection, _FIRST_DELAY, False
         self._selector.register(connection.fileno(), selectors.EVENT_READ, database)
         logger.info("event=listen database=%s", database)
+
+    def _leave_standby(
+        self, database: int | None, item: _Watched, connection: psycopg.Connection[tuple[Any, ...]]
+    ) -> None:
+        """Come again later: a standby sends no notices, and models are loaded with their first prediction."""
+        connection.close()
+        if not item.standby:
+            logger.info("event=listen_standby database=%s retry_s=%.0f", database, _STANDBY_DELAY)
+        item.standby, item.retry_at = True, time.monotonic() + _STANDBY_DELAY
 
     def _close(self, item: _Watched) -> None:
         if item.connection is not None:

@@ -8,25 +8,27 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from psycopg.pq import PGconn, Ping
 
 from pgpredict.errors import PgpredictError
 from pgpredict.runtime.client import RuntimeClient
 from pgpredict.runtime.settings import default_socket
 
 from .checks import Check, guarded
+from .health import answers, health
 
 #: what container engines leave: Docker; Podman, Buildah and CRI-O; systemd-nspawn and others by a variable
 MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+SYSTEMD = Path("/run/systemd/system")
 VARIABLES = ("container", "KUBERNETES_SERVICE_HOST")
 
 
 def evidence() -> str:
-    """Return what tells that this is a container, empty if nothing does.
+    """Return what tells that this is a container of a deployment, empty if it is none.
 
-    A host that systemd runs is taken for one, container or not: what matters is who starts services.
+    A host that systemd runs is taken for one, container or not: what matters is who starts services. And a
+    container that has no place for the socket of a runtime is somebody's machine.
     """
-    if Path("/run/systemd/system").is_dir():
+    if SYSTEMD.is_dir() or not ("PGPREDICT_SOCKET" in os.environ or default_socket().parent.exists()):
         return ""
     for marker in MARKERS:
         if marker.exists():
@@ -43,12 +45,12 @@ def check_container() -> Iterator[Check]:
 
 
 def running(command: str) -> list[psutil.Process]:
-    """Return the processes ``pgpredict COMMAND`` that this account may look at."""
+    """Return the processes ``pgpredict COMMAND`` of this account."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
+    for process in psutil.process_iter(["cmdline", "uids"]):
+        words, uids = process.info["cmdline"] or [], process.info["uids"]
         ours = [place for place, word in enumerate(words) if Path(word).name == "pgpredict"]
-        if ours and words[ours[0] + 1 : ours[0] + 2] == [command]:
+        if ours and words[ours[0] + 1 : ours[0] + 2] == [command] and uids and uids.real == os.geteuid():
             found.append(process)
     return found
 
@@ -56,14 +58,12 @@ def running(command: str) -> list[psutil.Process]:
 def check_socket() -> Iterator[Check]:
     """Look at the volume that server and runtime share, and at who answers on it."""
     path = default_socket()
-    if not path.parent.exists():
+    if not path.exists() and running("proxy") and not running("runtime"):
         yield Check(
-            "runtime",
-            "ok",
-            f"the directory {str(path.parent)!r} is not here: this container needs no runtime",
+            "runtime", "ok", "none is seen from here: it is another container's, and the proxy needs none"
         )
         return
-    owner = path.parent.stat().st_uid
+    owner = path.parent.stat().st_uid if path.parent.exists() else os.geteuid()
     if owner != os.geteuid():
         yield Check(
             "runtime",
@@ -99,15 +99,16 @@ def check_server() -> Iterator[Check]:
 
 
 def check_proxy(process: psutil.Process) -> Iterator[Check]:
-    """Look whether the server can be reached through a proxy."""
+    """Look whether the server can be reached through a proxy, by its own word where it serves ``/health``."""
     listening = process.net_connections(kind="tcp")
-    ports = sorted(
-        {connection.laddr.port for connection in listening if connection.status == psutil.CONN_LISTEN}
-    )
-    for port in ports:
-        dsn = f"host=127.0.0.1 port={port} dbname=postgres connect_timeout=5"
-        if PGconn.ping(dsn.encode()) == Ping.OK:
-            yield Check("proxy", "ok", f"process {process.pid} answers on port {port}")
-            return
+    ports = sorted({found.laddr.port for found in listening if found.status == psutil.CONN_LISTEN})
+    name = f"the proxy, process {process.pid},"
     mend = "see what 'docker compose logs proxy' tells, and whether the database's container is healthy"
-    yield Check("proxy", "fail", f"the server does not answer through the proxy, process {process.pid}", mend)
+    for told in filter(None, (health("127.0.0.1", port) for port in ports)):
+        if told.problem:
+            yield Check("proxy", "fail", f"{name} is not well: {told.problem}", mend)
+            return
+    if any(answers("127.0.0.1", port) for port in ports):
+        yield Check("proxy", "ok", f"{name} answers")
+    else:
+        yield Check("proxy", "fail", f"{name} does not answer", mend)

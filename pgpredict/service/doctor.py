@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import PGconn, Ping
 
 from pgpredict.connection import connect_as_owner, server_owner
 from pgpredict.errors import PgpredictError
@@ -21,6 +20,7 @@ from pgpredict.server.checks import Check, check_database, check_disk, check_set
 from pgpredict.server.daemon import interpreter
 from pgpredict.server.database import RUNTIME_ROLE
 from pgpredict.server.foreign import DEFAULT_SOCKET
+from pgpredict.server.health import answers, health
 from pgpredict.server.queries import query
 
 from . import systemd
@@ -190,12 +190,19 @@ def check_proxy(host: Host) -> Iterator[Check]:
         mend = f"correct {str(path)!r}, then systemctl reload {SERVICES['proxy']}"
         yield Check("proxy", "fail", error.message, mend)
         return
-    name, port = parse_address(settings.addresses[0])
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 - compared, not bound
-    found = PGconn.ping(make_conninfo(host=name, port=port, dbname="postgres", connect_timeout=10).encode())
-    if found != Ping.OK:
-        problem = f"the server does not answer through the proxy at {name}, port {port} ({Ping(found).name})"
-        mend = f"systemctl restart {SERVICES['proxy']}; journalctl -u {SERVICES['proxy']} tells why"
-        yield Check("proxy", "fail", problem, mend)
+    mend = f"systemctl restart {SERVICES['proxy']}; journalctl -u {SERVICES['proxy']} tells why"
+    told = health(*reachable(settings.http)) if settings.http else None
+    if told is not None and told.problem:
+        yield Check("proxy", "fail", f"the proxy is not well: {told.problem}", mend)
         return
-    yield Check("proxy", "ok", f"the server answers through it at {name}, port {port}")
+    name, port = reachable(settings.addresses[0])
+    if answers(name, port):
+        yield Check("proxy", "ok", f"it answers at {name}, port {port}")
+    else:
+        yield Check("proxy", "fail", f"the proxy does not answer at {name}, port {port}", mend)
+
+
+def reachable(address: str) -> tuple[str, int]:
+    """Return where to connect to what listens on an address."""
+    host, port = parse_address(address)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound

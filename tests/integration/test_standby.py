@@ -204,6 +204,7 @@ def test_the_runtime_of_a_standby_waits_quietly_until_it_is_a_primary(own_pair: 
     log = pair.standby.home.log / "runtime.log"
     eventually(lambda: "event=listen_standby" in log.read_text())
     assert "listen_failed" not in log.read_text()
+    assert "LISTEN" not in pair.standby.log.read_text()
     with pair.standby.connect("postgres") as connection:
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgpredict runtime'"
         # asked again now and then, and not held on to meanwhile
