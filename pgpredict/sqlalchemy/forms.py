@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -129,7 +130,10 @@ def constant(value: Any) -> str:
         )
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int) else literal(str(value)).strip()
+    if isinstance(value, enum.Enum):
+        # as SQLAlchemy's own Enum has it
+        value = value.name
+    return repr(int(value)) if isinstance(value, int) else literal(str(value)).strip()
 
 
 def parameter(value: Any) -> BindParameter[Any]:
