@@ -10,17 +10,19 @@ from rewriter.errors import UnknownModel
 
 from . import queries
 from .asking import AskingCatalog, Field
-from .errors import StatementRefused, refused
+from .errors import StatementRefused, Untranslatable, refused
 from .questions import Answer, Description, Question, Rows
 
 #: asks the server, and waits for the answers
 Ask = Callable[[Sequence[Question]], Sequence[Answer]]
 
-#: queries whose answer says nothing about what is right, only about what is fast
-_ADVICE = frozenset((queries.ESTIMATE,))
+#: queries whose answer says nothing about what is right, only about what is fast; and one whose answer never
+#: changes for the types that it is about
+_UNRELATED = frozenset((queries.ESTIMATE, queries.TYPES))
 #: stands in for the answer of another query, which is large
 _STATE_OF: dict[str, LiteralString] = {queries.DEPLOYED: queries.DEPLOYED_STATE}
 
+_INSTALLED = Rows(queries.INSTALLED)
 _UNDEFINED_COLUMN = "42703"
 
 #: a question, and what the server said
@@ -32,14 +34,18 @@ class SessionCatalog(AskingCatalog):
 
     :param ask: how
     :param may_fail: whether a question that fails leaves the session's transaction as it was
+    :param widens: whether another encoding may have letters that the one that is asked in lacks
     :param declared: oids of the types of the statement's parameters
     :ivar findings: what was asked and answered: while the answers are the same, so is the result
     :ivar installed: whether the database has pgpredict; None if that was not asked
     """
 
-    def __init__(self, ask: Ask, *, may_fail: bool, declared: Sequence[int] = ()) -> None:
+    def __init__(
+        self, ask: Ask, *, may_fail: bool, widens: bool = False, declared: Sequence[int] = ()
+    ) -> None:
         super().__init__(declared)
         self._ask = ask
+        self._widens = widens
         self._may_fail = may_fail
         self.findings: list[Finding] = []
         self.installed: bool | None = None
@@ -65,7 +71,7 @@ class SessionCatalog(AskingCatalog):
         if state is not None:
             questions.append(Rows(state, values))
         answers = self._answers(questions)
-        if sql not in _ADVICE:
+        if sql not in _UNRELATED:
             self.findings.append((questions[-1], answers[-1].value))
         return answers[0].rows()
 
@@ -78,6 +84,8 @@ class SessionCatalog(AskingCatalog):
         answer = self._ask([question])[0]
         if answer.error is not None:
             error = answer.error
+            if self._widens and error.get("C") == Untranslatable.sqlstate:
+                raise refused(error)
             position = error.get("P")
             raise DescribeError(
                 error.get("M", ""),
@@ -106,7 +114,11 @@ class SessionCatalog(AskingCatalog):
         if not self._is_installed():
             return None
         try:
-            return super().model(name, version)
+            found = super().model(name, version)
+            if found is not None:
+                # the model is there, so we are
+                self.findings = [(asked, told) for asked, told in self.findings if asked != _INSTALLED]
+            return found
         except StatementRefused as error:
             if error.sqlstate == _UNDEFINED_COLUMN:
                 error.hint = (

@@ -4,7 +4,8 @@
 run as in a user's shell, ``$ psql`` is the server's own and goes through the proxy, and output that is shown
 must have the same columns and as many rows: the numbers depend on the training rows, which are fewer here.
 Where output has a line of ``...``, the other lines must occur in this order, whatever stands between them.
-``python`` blocks run with a ``connection``, a ``query``, a fitted ``pipeline`` and its ``rows`` at hand.
+``python`` blocks run with a ``connection``, its ``dsn`` and ``url``, a ``query``, a fitted ``pipeline`` and
+its ``rows`` at hand.
 Blocks marked ``text`` are not for running. A page's blocks run in order, in a database of their own. Commands
 in indented blocks are not run; their options must exist.
 """
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 import pytest
@@ -133,6 +135,13 @@ def shape(output: str) -> tuple[int, list[str]]:
     return len(lines), [cell.strip() for cell in CELLS.split(header)]
 
 
+def url_of(dsn: str) -> str:
+    """Return a connection string as a URL, which asyncpg insists on."""
+    parameters = conninfo_to_dict(dsn)
+    query = {key: str(value) for key, value in parameters.items() if key not in ("user", "dbname")}
+    return f"postgresql://{parameters['user']}@/{parameters['dbname']}?{urlencode(query)}"
+
+
 def run_python(flights: Flights, content: str, where: str) -> None:
     import numpy as np
     from sklearn.linear_model import Ridge
@@ -143,6 +152,8 @@ def run_python(flights: Flights, content: str, where: str) -> None:
     with flights.connect() as connection:
         names: dict[str, Any] = {
             "connection": connection,
+            "dsn": flights.database.dsn,
+            "url": url_of(flights.database.dsn),
             "pipeline": pipeline,
             "rows": rows,
             "query": "SELECT id, carrier, origin, dep_delay, arr_delay >= 15 AS churned FROM departures "
