@@ -87,7 +87,8 @@ class Form(ColumnElement[_T]):
 
     @property
     def _proxy_key(self) -> str:
-        return self.name
+        # a hybrid's or a column property's own name comes first
+        return str(super()._proxy_key or self.name)
 
     def get_children(self, **kw: Any) -> Iterator[Any]:
         """Yield what the form is made of, and the columns of its sources, on which it depends."""

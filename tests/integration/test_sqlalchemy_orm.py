@@ -128,6 +128,12 @@ def test_hybrids(ways: Ways) -> None:
     other = aliased(Item)
     ways.same(ids(select(other.id).where(other.risk > 0.85).order_by(other.id)), [7, 17, 27])
     ways.same(lambda session: round(session.get_one(Item, 4).risk, 9), 0.8)
+    # under their own names
+    named = select(Item.risk, Item.weight, predict("weight", Item)).where(Item.id == 4)
+    ways.same(lambda session: list(session.execute(named).keys()), ["risk", "weight", "predict"])
+    part = named.subquery()
+    assert part.c.keys() == ["risk", "weight", "predict"]
+    ways.same(got(select(part.c.weight, part.c.predict)), [(20.0, 20.0)])
 
 
 def test_an_object_is_no_source() -> None:
