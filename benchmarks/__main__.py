@@ -130,8 +130,7 @@ def measure(
         return {"What a driver's hook adds to a query": hooks.measure(dsn, statement, rows)}
     if part == "django":
         say("Django")
-        statement = rewritten(connection, hooks.PREDICT.format("$1"))
-        return {"Django": orm_django.measure(dsn, statement, rows)}
+        return {"Django": orm_django.measure(dsn, rows)}
     try:
         return measure_memory(connection, dsn, socket or Home.default().runtime_socket, rows, say)
     except psutil.Error as error:

@@ -282,9 +282,11 @@ class _Statement(Beside):
             for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
                 if token.text == "(":
                     return False
-                if not token.is_name or (before is not None and before.text == "."):
+                qualifies = after is not None and after.text == "."
+                # behind a point stands a column, or a table behind its schema
+                if not token.is_name or (before is not None and before.text == "." and not qualifies):
                     continue
-                if token.text in (aliases if after is not None and after.text == "." else names):
+                if token.text in (aliases if qualifies else names):
                     return False
         return True
 

@@ -59,6 +59,8 @@ def lines(bench: Bench, statement: str) -> str:
         ("SELECT (SELECT max(PREDICT(delay)) FROM flights AS i WHERE i.flight = o.flight) FROM flights AS o",
          ["batch"]),
         ("CREATE VIEW v AS SELECT PREDICT(delay) FROM flights", ["row"]),
+        ("SELECT PREDICT(delay USING d.flights.carrier, d.flights.distance) FROM d.flights",
+         ["batch"]),
     ],
 )  # fmt: skip
 def test_one_row_and_one_form_is_a_request(plain: Bench, statement: str, expected: list[str]) -> None:
