@@ -28,7 +28,7 @@ from .rules import RULES, Rule
 from .scan import Token, mentions, scan
 from .scope import Block, innermost, is_word
 from .setting import Setting, resolve
-from .splice import Span, Splicer, Text
+from .splice import Mark, Span, Splicer, Text
 from .sugar import desugar
 
 
@@ -188,7 +188,8 @@ class _Statement(Beside):
             self.answer_block(self.blocks[index], held)
         for dml, held in changing.values():
             self._modify(dml, held)
-        text = self.splicer.render([Span(0, len(self.sql))])
+        # what is missing at the end is missing at the end of the user's text
+        text = self.splicer.render([Span(0, len(self.sql)), Mark(len(self.sql))])
         models = tuple(self.models.values())
         for plan in self.plans:
             plan.close()

@@ -19,10 +19,10 @@ from rewriter import RewriteError
 
 from .asking import ask
 
-_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref.WeakKeyDictionary()
 
 
-def _known(connection: Any) -> Lately[Kept[Prepared]]:
+def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
     lately = _lately.get(connection)
     if lately is None:
         lately = _lately[connection] = Lately()

@@ -28,9 +28,13 @@ class Untranslatable(StatementRefused):
 
     sqlstate = "22P05"
 
-    def __init__(self, error: UnicodeError) -> None:
+    def __init__(self, error: UnicodeError | LookupError) -> None:
+        what = str(error)
+        if isinstance(error, UnicodeEncodeError):
+            letters = error.object[error.start : error.end]
+            what = f"{letters!r} in {error.object[max(error.start - 20, 0) : error.end + 20]!r}"
         super().__init__(
-            f"a name that the statement leads to has no equivalent in the client's encoding: {error}",
+            f"a name that the statement leads to has no equivalent in the client's encoding: {what}",
             "SET client_encoding = 'UTF8'",
         )
 

@@ -34,12 +34,11 @@ _FRESH = 60.0
 class Kept(Generic[T]):
     """What was made of a text.
 
-    :ivar made: None if it stays as it is
     :ivar findings: what that depends on
     :ivar size: of all this, roughly, in bytes
     """
 
-    made: T | None
+    made: T
     findings: Sequence[Finding]
     size: int
     since: float = field(default_factory=time.monotonic)

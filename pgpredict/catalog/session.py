@@ -10,7 +10,7 @@ from rewriter.errors import UnknownModel
 
 from . import queries
 from .asking import AskingCatalog, Field
-from .errors import StatementRefused, refused
+from .errors import StatementRefused, Untranslatable, refused
 from .questions import Answer, Description, Question, Rows
 
 #: asks the server, and waits for the answers
@@ -34,14 +34,18 @@ class SessionCatalog(AskingCatalog):
 
     :param ask: how
     :param may_fail: whether a question that fails leaves the session's transaction as it was
+    :param widens: whether another encoding may have letters that the one that is asked in lacks
     :param declared: oids of the types of the statement's parameters
     :ivar findings: what was asked and answered: while the answers are the same, so is the result
     :ivar installed: whether the database has pgpredict; None if that was not asked
     """
 
-    def __init__(self, ask: Ask, *, may_fail: bool, declared: Sequence[int] = ()) -> None:
+    def __init__(
+        self, ask: Ask, *, may_fail: bool, widens: bool = False, declared: Sequence[int] = ()
+    ) -> None:
         super().__init__(declared)
         self._ask = ask
+        self._widens = widens
         self._may_fail = may_fail
         self.findings: list[Finding] = []
         self.installed: bool | None = None
@@ -80,6 +84,8 @@ class SessionCatalog(AskingCatalog):
         answer = self._ask([question])[0]
         if answer.error is not None:
             error = answer.error
+            if self._widens and error.get("C") == Untranslatable.sqlstate:
+                raise refused(error)
             position = error.get("P")
             raise DescribeError(
                 error.get("M", ""),

@@ -49,7 +49,7 @@ class Prepared:
 
 
 #: what is known of the statements of all connections of this process
-_shelf: Shelf[_Key, Prepared] = Shelf()
+_shelf: Shelf[_Key, Prepared | None] = Shelf()
 
 
 class _Session(Protocol):
@@ -86,7 +86,7 @@ class AsyncSession(_Session, Protocol):
 
 
 def prepare(
-    template: Template, lately: Lately[Kept[Prepared]], session: Session, *, kept: bool = False
+    template: Template, lately: Lately[Kept[Prepared | None]], session: Session, *, kept: bool = False
 ) -> Prepared | None:
     """Return what to send for a statement; None if it stays as it is.
 
@@ -105,13 +105,13 @@ def prepare(
 
 
 async def prepare_async(
-    template: Template, lately: Lately[Kept[Prepared]], session: AsyncSession, *, kept: bool = False
+    template: Template, lately: Lately[Kept[Prepared | None]], session: AsyncSession, *, kept: bool = False
 ) -> Prepared | None:
     """Return what :func:`prepare` returns."""
 
     def thinking(
         think: _Think,
-    ) -> Callable[[Callable[[tuple[Question, ...]], Sequence[Answer]]], Kept[Prepared]]:
+    ) -> Callable[[Callable[[tuple[Question, ...]], Sequence[Answer]]], Kept[Prepared | None]]:
         return lambda ask: think(lambda questions: ask(tuple(questions)))
 
     steps = _steps(template, lately, session, kept)
@@ -126,17 +126,17 @@ async def prepare_async(
         return cast("Prepared | None", done.value)
 
 
-_Think = Callable[[Ask], Kept[Prepared]]
+_Think = Callable[[Ask], Kept[Prepared | None]]
 
 
 def _replayed(
     think: _Think,
-) -> Callable[[Callable[[tuple[Question, ...]], Sequence[Answer]]], Kept[Prepared]]:
+) -> Callable[[Callable[[tuple[Question, ...]], Sequence[Answer]]], Kept[Prepared | None]]:
     return lambda ask: think(lambda questions: ask(tuple(questions)))
 
 
 def _steps(
-    template: Template, lately: Lately[Kept[Prepared]], session: _Session, kept: bool
+    template: Template, lately: Lately[Kept[Prepared | None]], session: _Session, kept: bool
 ) -> Generator[list[Question] | _Think, Any, Prepared | None]:
     """Yield questions, to be sent their answers, or a function that asks itself, to be sent its result."""
     key = (template.sql, template.doubled, template.places, kept)
@@ -157,7 +157,7 @@ def _steps(
             break
     else:
 
-        def think(ask: Ask) -> Kept[Prepared]:
+        def think(ask: Ask) -> Kept[Prepared | None]:
             return _made(template, ask, session, kept)
 
         made = yield think
@@ -168,7 +168,7 @@ def _steps(
     return made.made
 
 
-def _made(template: Template, ask: Ask, session: _Session, kept: bool) -> Kept[Prepared]:
+def _made(template: Template, ask: Ask, session: _Session, kept: bool) -> Kept[Prepared | None]:
     declared = tuple(session.types()) if "$" in template.sql else ()
     catalog = SessionCatalog(ask, may_fail=session.may_fail, declared=declared)
     try:

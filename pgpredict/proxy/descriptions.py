@@ -2,8 +2,7 @@
 
 A column that has been through a batch comes out of a function, so PostgreSQL no longer tells its table and
 its number in it, which drivers show and make result sets updatable by. The client's own text was described
-with a NULL in each form's place; from there these two numbers are put back. Pure state: which of the server's
-RowDescriptions belongs to which statement is told by the order of the client's Describe messages.
+with a NULL in each form's place; from there these two numbers are put back.
 """
 
 from __future__ import annotations
@@ -12,74 +11,26 @@ import struct
 
 from . import frames
 
-_PARSE, _BIND, _DESCRIBE, _CLOSE = b"PBDC"
-#: statements and portals that are remembered at the most; what is forgotten keeps PostgreSQL's description
-_MOST = 1_000
 #: behind the name: table, number in it, type, size, modifier, format
 _COLUMN = struct.Struct("!IhIhih")
 
 
-class Descriptions:
-    """Remembers what a session's changed statements would be described as."""
+def in_encoding(body: bytes, encoding: str) -> bytes | None:
+    """Return a RowDescription whose names are in UTF-8 with names in another encoding.
 
-    __slots__ = ("_asked", "_portals", "_query", "_statements")
-
-    def __init__(self) -> None:
-        self._query: bytes | None = None
-        self._statements: dict[bytes, bytes] = {}
-        self._portals: dict[bytes, bytes] = {}
-        #: Describe messages without an answer: ReadyForQuery messages that come before it, and what is due
-        self._asked: list[tuple[int, bytes | None]] = []
-
-    @property
-    def awaited(self) -> bool:
-        """Whether a RowDescription may come that has to be looked at."""
-        return self._query is not None or bool(self._asked)
-
-    @property
-    def any(self) -> bool:
-        """Whether the client's messages have to be looked at."""
-        return bool(self._statements or self._portals)
-
-    def of_query(self, description: bytes | None) -> None:
-        """Take note of a changed Query."""
-        self._query = description
-
-    def of_statement(self, name: bytes, description: bytes | None) -> None:
-        """Take note of a changed Parse."""
-        _remember(self._statements, name, description)
-
-    def sent(self, kind: int, body: bytes, pending: int) -> None:
-        """Look at a message of the client's that is on its way to the server.
-
-        :param body: as much of it as has come
-        :param pending: ReadyForQuery messages that the server owes
-        """
-        if kind == _PARSE:
-            _remember(self._statements, body.partition(b"\x00")[0], None)
-        elif kind == _BIND:
-            portal, name = (*body.split(b"\x00", 2), b"")[:2]
-            _remember(self._portals, portal, self._statements.get(name))
-        elif kind == _DESCRIBE:
-            known = self._statements if body[:1] == b"S" else self._portals
-            self._asked.append((pending, known.get(body[1:-1])))
-        elif kind == _CLOSE:
-            _remember(self._statements if body[:1] == b"S" else self._portals, body[1:-1], None)
-
-    def ready(self) -> None:
-        """Take note of a ReadyForQuery: what was asked before it gets no answer any more."""
-        self._query = None
-        self._asked = [(pending - 1, due) for pending, due in self._asked if pending > 0]
-
-    def described(self, body: bytes | None) -> bytes | None:
-        """Take a RowDescription, or NoData; return what the client gets in its place, None for itself."""
-        if self._query is not None:
-            due, self._query = self._query, None
-        elif self._asked and self._asked[0][0] == 0:
-            due = self._asked.pop(0)[1] or b""
-        else:
+    :param encoding: Python's name of it
+    :return: None if it lacks a letter
+    """
+    made, place = [body[:2]], 2
+    for name, *_ in frames.columns(body):
+        place += len(name) + 1
+        try:
+            made.append(frames.cstring(name.decode().encode(encoding)))
+        except UnicodeError:
             return None
-        return with_origins(body, due) if body is not None and due else None
+        made.append(body[place : place + _COLUMN.size])
+        place += _COLUMN.size
+    return b"".join(made)
 
 
 def with_origins(body: bytes, due: bytes) -> bytes | None:
@@ -98,11 +49,3 @@ def with_origins(body: bytes, due: bytes) -> bytes | None:
         made += [frames.cstring(name), _COLUMN.pack(table, number, *rest)]
         place, other = place + _COLUMN.size, other + _COLUMN.size
     return b"".join(made)
-
-
-def _remember(known: dict[bytes, bytes], name: bytes, description: bytes | None) -> None:
-    known.pop(name, None)
-    if description is not None:
-        if len(known) >= _MOST:
-            del known[next(iter(known))]
-        known[name] = description

@@ -6,14 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pgpredict.catalog.errors import TransactionFailed, Untranslatable, refused
-from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Question
+from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Description, Question
 
-from .encodings import codec
+from .encodings import codec, is_convertible
 from .errors import Canceled, error_response
-from .questions import Answer, Asked, Asking, Command
+from .questions import NARROW, WIDEN, Answer, Asked, Asking, Command
 from .session import Session
-
-_GUARD = (Command(SAVEPOINT),)
 
 
 class Inquiry:
@@ -27,6 +25,7 @@ class Inquiry:
 
     def __init__(self, session: Session, write: Callable[[bytes], None]) -> None:
         self.encoding = "utf-8"
+        self._server_encoding = "UTF8"
         self.canceled = False
         self._session, self._write = session, write
         #: what the rewriting of a statement waits for
@@ -40,8 +39,15 @@ class Inquiry:
 
     def read_encoding(self) -> str:
         """Return the client's encoding as the server has reported it last; it holds from then on."""
-        self.encoding = codec(self._session.traffic.parameters.get("client_encoding", "UTF8")) or ""
+        parameters = self._session.traffic.parameters
+        self._server_encoding = parameters.get("server_encoding", "UTF8")
+        self.encoding = codec(parameters.get("client_encoding", "UTF8"), self._server_encoding) or ""
         return self.encoding
+
+    @property
+    def widens(self) -> bool:
+        """Whether there may be letters that only a question in UTF-8 can be answered with."""
+        return self.encoding != "utf-8" and is_convertible(self._server_encoding)
 
     def look(self) -> None:
         """See whether what is waited for has come; to be called after each piece of bytes of the server's."""
@@ -67,9 +73,10 @@ class Inquiry:
         """Whether a question that fails leaves the transaction as it was."""
         return not self._session.traffic.open
 
-    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+    async def ask(self, questions: Sequence[Question], *, wide: bool = False) -> Sequence[Answer]:
         """Ask the server within the session; in a transaction behind a savepoint.
 
+        :param wide: whether to ask in UTF-8, whatever the client's encoding
         :raises StatementRefused: in a transaction that has failed, or if the client has cancelled
         """
         traffic = self._session.traffic
@@ -78,22 +85,37 @@ class Inquiry:
         if self.canceled:
             raise Canceled
         guarded = traffic.status == "T" and not traffic.open
-        asked = [*_GUARD, *questions, Command(RELEASE)] if guarded else questions
-        answers = await self._exchange(asked)
+        before = [Command(SAVEPOINT)] * guarded + [Command(WIDEN)] * wide
+        # PostgreSQL 13 tells of the encoding once more when a transaction ends that has set it
+        after = [Command(NARROW)] * (wide and traffic.open)
+        after += [Command(UNDO)] * (wide and guarded) + [Command(RELEASE)] * guarded
+        answers = await self._exchange([*before, *questions, *after], wide=wide)
         failed = answers[-1].error
         if failed is not None and not traffic.open:
             # also closes what the question has left; without a savepoint of ours one of the client's could
             # have its name
             await self._exchange([Command(UNDO), Command(RELEASE)] if guarded and len(answers) > 1 else ())
-        if failed is None:
-            return answers[1:-1] if guarded else answers
-        if failed.get("C") == Canceled.sqlstate or (guarded and len(answers) == 1):
+        if failed is not None and (failed.get("C") == Canceled.sqlstate or len(answers) <= len(before)):
             raise refused(failed)
-        return answers[guarded:]
+        return answers[len(before) : len(before) + len(questions)]
 
-    async def _exchange(self, questions: Sequence[Asking]) -> Sequence[Answer]:
+    async def outline(self, text: str) -> Answer:
+        """Return what the server says to a text of several statements, in a transaction that has failed."""
+        return (await self._exchange([Description(text)]))[-1]
+
+    async def leave(self, first: str) -> bool:
+        """Run the first statement of a Query, which ends the failed transaction; return whether it does."""
+        self._answered = asyncio.get_running_loop().create_future()
+        self._write(self._session.leave(first.encode(self.encoding)))
         try:
-            asked, data = self._session.ask(questions, self.encoding)
+            await self._answered
+        finally:
+            self._answered = None
+        return self._session.has_left
+
+    async def _exchange(self, questions: Sequence[Asking], *, wide: bool = False) -> Sequence[Answer]:
+        try:
+            asked, data = self._session.ask(questions, "utf-8" if wide else self.encoding, wide=wide)
         except UnicodeError as error:
             raise Untranslatable(error) from error
         self._asked = asked

@@ -16,6 +16,15 @@ from pgpredict.catalog.questions import Description, Question, rows_of
 from . import frames
 
 NAME = b"_pgpredict"
+# A client's encoding may lack letters of a name; for the time of some questions it is UTF-8. What it was is
+# kept on the server: it may have been changed in this batch, without being reported yet.
+WIDEN = (
+    "SELECT pg_catalog.set_config('pgpredict.encoding', pg_catalog.current_setting('client_encoding'), true),"
+    " pg_catalog.set_config('client_encoding', 'UTF8', true)"
+)
+NARROW = (
+    "SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('pgpredict.encoding'), true)"
+)
 #: closes what a question leaves, if anything
 CLOSE = frames.close_portal(NAME) + frames.close_statement(NAME)
 _CLOSES = 2
@@ -80,13 +89,15 @@ class Asked:
 
     :ivar questions: what is asked
     :ivar synced: whether a Sync ends them, so that a ReadyForQuery does; else each Close is waited for
-    :ivar encoding: Python's name of the client's encoding
+    :ivar encoding: Python's name of the encoding that they are asked in
+    :ivar wide: whether that is not the client's
     :ivar status: of the transaction afterwards
     """
 
     questions: Sequence[Asking]
     synced: bool
     encoding: str
+    wide: bool = False
     answers: list[Answer] = field(default_factory=list)
     status: str | None = None
 
@@ -104,6 +115,11 @@ class Asked:
     def error(self) -> dict[str, str] | None:
         """The error of the question that failed, if one did."""
         return self.answers[-1].error if self.answers else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has answered all, or has failed, so that a ReadyForQuery is the end."""
+        return self.error is not None or (self._closes == 0 and len(self.answers) == len(self.questions))
 
     def feed(self, kind: int, body: bytes) -> bool:
         """Take a message of the server's; return whether it was the last."""

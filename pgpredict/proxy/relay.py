@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
 
-from pgpredict.catalog.errors import StatementRefused
+from pgpredict.catalog.errors import StatementRefused, TransactionFailed, Untranslatable
 from rewriter import RewriteError
 
 from . import frames
-from .errors import Canceled, Malformed, ProxyError, error_response
+from .changes import same
+from .errors import (
+    Canceled,
+    Malformed,
+    ProxyError,
+    error_response,
+)
 from .inquiry import Inquiry
-from .rewriting import Rewriting
+from .leaving import find_leaving
+from .rewriting import Changed, Rewriting
 from .session import Session
 from .settings import ProxySettings
 from .side import Side
+from .statement import Statement
 from .stats import Stats, count
 from .upstream import Upstream
 
@@ -156,7 +165,12 @@ class Relay:
             return
         inquiry.begin()
         try:
-            changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
+            try:
+                changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
+            except TransactionFailed:
+                changed = await self._behind(statement)
+            if session.statement is None:
+                return
             if inquiry.canceled:
                 raise Canceled
         except (RewriteError, StatementRefused) as error:
@@ -176,6 +190,36 @@ class Relay:
         logger.debug(
             "event=rewrite connection=%d class=%s ms=%.2f", self.number, statement.word, seconds * 1000
         )
+
+    async def _behind(self, statement: Statement) -> Changed | None:
+        """Rewrite what follows the first statement of a Query, if that ends the failed transaction.
+
+        :return: None if that has failed, and the Query is over
+        """
+        inquiry = self.inquiry
+        limit, encoding = self.settings.rewrite_seconds, inquiry.encoding
+        leaving = await self._rewriting.in_thread(lambda: find_leaving(statement, encoding), limit)
+        if leaving is None:
+            raise TransactionFailed
+        leaving.check(await inquiry.outline(leaving.outline))
+        if inquiry.canceled:
+            raise Canceled
+        if not await inquiry.leave(leaving.first):
+            self.server.write(self.session.drop())
+            return None
+        try:
+            # a ROLLBACK TO may have changed it; PostgreSQL has read the whole text by then
+            rest = dataclasses.replace(statement, sql=leaving.rest.encode(inquiry.read_encoding()))
+        except (UnicodeError, LookupError) as error:
+            raise Untranslatable(error) from error
+        try:
+            changed = await self._rewriting.rewrite(rest, inquiry, limit)
+        except RewriteError as error:
+            error.position = None if error.position is None else error.position + len(leaving.first)
+            raise
+        if changed is None:
+            return Changed(rest.sql, leaving.behind(same))
+        return dataclasses.replace(changed, origin=leaving.behind(changed.origin))
 
     def _refuse(self, error: RewriteError | StatementRefused) -> None:
         count(self._stats.errors, error.sqlstate)

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pgpredict.catalog.errors import StatementRefused, Untranslatable, refused
 from pgpredict.catalog.keeping import LONGEST, Kept, Shelf, size
 from pgpredict.catalog.questions import Answer, Question
-from rewriter import Setting
+from rewriter import RewriteError, Setting
 
 from .catalog import ProxyCatalog
+from .changes import Origin
+from .descriptions import in_encoding
 from .errors import RewriteTooSlow
-from .session import Origin
 from .statement import Statement
 from .stats import Stats
+
+Result = TypeVar("Result")
 
 
 class Asking(Protocol):
@@ -37,8 +40,16 @@ class Asking(Protocol):
         """Whether a question that fails leaves the transaction as it was."""
         ...
 
-    def ask(self, questions: Sequence[Question]) -> Awaitable[Sequence[Answer]]:
-        """Ask the server within the session."""
+    @property
+    def widens(self) -> bool:
+        """Whether there may be letters that only a question in UTF-8 can be answered with."""
+        ...
+
+    def ask(self, questions: Sequence[Question], *, wide: bool) -> Awaitable[Sequence[Answer]]:
+        """Ask the server within the session.
+
+        :param wide: whether to ask in UTF-8, whatever the client's encoding
+        """
         ...
 
 
@@ -54,6 +65,18 @@ class Changed:
     sql: bytes
     origin: Origin
     description: bytes | None = None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What was made of a text.
+
+    :ivar changed: None if it stays as it is
+    :ivar wide: whether it was asked about in UTF-8, whatever the client's encoding
+    """
+
+    changed: Changed | None
+    wide: bool
 
 
 #: a text, its encoding, whether the server keeps it under a name, and what its parameters are declared as
@@ -75,7 +98,7 @@ class Rewriting:
         self._threads = threads
         self._executor = _executor(threads)
         self._stats = stats
-        self._kept: Shelf[_Key, Changed] = Shelf()
+        self._kept: Shelf[_Key, _Made] = Shelf()
 
     def allow(self, threads: int) -> None:
         """Have at least so many threads: one that waits for a lock must not hold up another's statement."""
@@ -90,7 +113,7 @@ class Rewriting:
     def is_foreign(self, statement: Statement, encoding: str) -> bool:
         """Tell whether it is known that there is none of our syntax in a statement, whatever the database."""
         kept = self._kept.variants(_key(statement, encoding))
-        return bool(kept) and kept[0].made is None and not kept[0].findings
+        return bool(kept) and kept[0].made.changed is None and not kept[0].findings
 
     async def rewrite(self, statement: Statement, session: Asking, limit: float) -> Changed | None:
         """Return a statement's new text, None if it stays as it is.
@@ -100,24 +123,45 @@ class Rewriting:
         :raises StatementRefused: if it takes too long, or a question fails
         """
         key = _key(statement, session.encoding)
+        # in an open batch no question may fail for want of a letter
+        wide = session.widens and not session.may_fail
         # other sessions change what is kept while this one waits for answers
         for kept in self._kept.variants(key):
+            if wide > kept.made.wide or kept.made.wide > session.widens:
+                continue
             if await self._still_holds(kept, session):
                 self._stats.cache_hits += 1
                 self._kept.keep(key, kept)
-                return kept.made
+                return kept.made.changed
         self._stats.cache_misses += 1
-        made = await self._think(statement, session, limit)
+        try:
+            made = await self._think(statement, session, limit, wide=wide)
+        except (RewriteError, StatementRefused) as error:
+            if wide or not session.widens or error.sqlstate != Untranslatable.sqlstate:
+                raise
+            made = await self._think(statement, session, limit, wide=True)
         if len(statement.sql) <= LONGEST:
             self._kept.keep(key, made)
-        return made.made
+        return made.made.changed
 
-    async def _still_holds(self, kept: Kept[Changed], session: Asking) -> bool:
+    async def in_thread(self, do: Callable[[], Result], limit: float) -> Result:
+        """Return what a function returns that thinks about a statement, and asks nothing.
+
+        :param limit: seconds that it may take
+        :raises RewriteTooSlow: if it takes longer
+        """
+        try:
+            async with asyncio.timeout(limit):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, do)
+        except TimeoutError:
+            raise _too_slow(limit) from None
+
+    async def _still_holds(self, kept: Kept[_Made], session: Asking) -> bool:
         if not kept.findings:
             return True
         if not kept.is_fresh:
             return False
-        answers = await session.ask(kept.questions)
+        answers = await session.ask(kept.questions, wide=kept.made.wide)
         failed = next((answer.error for answer in answers if answer.error is not None), None)
         if failed is not None:
             if not session.may_fail:
@@ -125,7 +169,7 @@ class Rewriting:
             return False
         return kept.holds(answers)
 
-    async def _think(self, statement: Statement, session: Asking, limit: float) -> Kept[Changed]:
+    async def _think(self, statement: Statement, session: Asking, limit: float, *, wide: bool) -> Kept[_Made]:
         loop = asyncio.get_running_loop()
         encoding = session.encoding
         questions: asyncio.Queue[tuple[Sequence[Question], concurrent.futures.Future[Sequence[Answer]]]]
@@ -143,11 +187,16 @@ class Rewriting:
             loop.call_soon_threadsafe(take, asked, future)
             return future.result()
 
-        catalog = ProxyCatalog(ask, may_fail=session.may_fail, declared=statement.declared)
+        catalog = ProxyCatalog(
+            ask,
+            may_fail=session.may_fail,
+            widens=session.widens and not wide,
+            declared=statement.declared,
+        )
 
         def think_aloud() -> Changed | None:
             try:
-                return rewrite_text(statement.sql, encoding, statement.kept, catalog)
+                return rewrite_text(statement.sql, encoding, statement.kept, catalog, wide=wide)
             except UnicodeError as error:
                 raise Untranslatable(error) from error
 
@@ -161,15 +210,12 @@ class Rewriting:
                     async with asyncio.timeout(limit):
                         asked, answering = await questions.get()
                 except TimeoutError:
-                    raise RewriteTooSlow(
-                        f"rewriting the statement takes longer than {limit:g} s",
-                        hint="make it shorter, or raise the proxy's setting rewrite_seconds",
-                    ) from None
+                    raise _too_slow(limit) from None
                 if not asked:
                     changed = await think
                     texts = len(statement.sql) + (len(changed.sql) if changed else 0)
-                    return Kept(changed, catalog.findings, size(texts, catalog.findings))
-                answering.set_result(await session.ask(asked))
+                    return Kept(_Made(changed, wide), catalog.findings, size(texts, catalog.findings))
+                answering.set_result(await session.ask(asked, wide=wide))
         finally:
             # the thread must not wait for answers that never come, also not to what it asks later
             has_ended = True
@@ -181,6 +227,13 @@ class Rewriting:
 
 def _key(statement: Statement, encoding: str) -> _Key:
     return statement.sql, encoding, statement.kept, statement.declared
+
+
+def _too_slow(limit: float) -> RewriteTooSlow:
+    return RewriteTooSlow(
+        f"rewriting the statement takes longer than {limit:g} s",
+        hint="make it shorter, or raise the proxy's setting rewrite_seconds",
+    )
 
 
 def _outstanding(
@@ -198,9 +251,12 @@ def _forget(done: asyncio.Future[Changed | None]) -> None:
         done.exception()
 
 
-def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: ProxyCatalog) -> Changed | None:
+def rewrite_text(
+    sql: bytes, encoding: str, kept: bool, catalog: ProxyCatalog, *, wide: bool = False
+) -> Changed | None:
     """Rewrite each statement of a text; they stay one text, so that they stay one transaction.
 
+    :param wide: whether the catalog asks in UTF-8, whatever the client's encoding
     :return: None if all of it stays as it is
     :raises RewriteError: its position is one in the whole text
     """
@@ -218,4 +274,6 @@ def rewrite_text(sql: bytes, encoding: str, kept: bool, catalog: ProxyCatalog) -
         if any(run.way == "batch" for run in rewritten.runs):
             # columns that come out of batches have lost their tables
             description = catalog.description(rewritten.described)
+            if description is not None and wide:
+                description = in_encoding(description, encoding)
     return Changed(script.sql.encode(encoding), script.origin, description)

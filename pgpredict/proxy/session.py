@@ -11,34 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from . import frames
-from .descriptions import Descriptions
+from .answers import Answers
+from .changes import NAMES, Change, Changes, Mark, Origin
 from .errors import Malformed
 from .questions import Asked, Asking
 from .statement import Statement
 from .traffic import Traffic
 
 _QUERY, _PARSE = b"QP"
-_READY, _ERROR, _NOTICE, _PARSED, _DESCRIBED, _NO_DATA = b"ZEN1Tn"
-#: the server sends these when it likes: NoticeResponse, NotificationResponse, ParameterStatus
-_ASYNCHRONOUS = frozenset(b"NAS")
-#: those that are looked at for a changed statement; all else may be of any length
-_READ = frozenset(b"ZEN1Tn")
-_SYNTAX_ERROR = "42601"
+#: messages that name statements and portals: Parse, Bind, Describe, Execute, Close
+_NAMING = frozenset(b"PBDEC")
 #: a text that no server accepts; it makes the server fail where our own error is due
 _UNACCEPTABLE = b"pgpredict: refused, the client was told why"
 #: a message of a gigabyte is the largest that PostgreSQL takes
 LARGEST_MESSAGE = 0x3FFFFFFF
-#: the same for one of the server's that is read whole: an answer to a question of ours, an error
-_LARGEST_READ = 1 << 28
 
 _length = frames.LENGTH.unpack_from
-
-#: where a position in the server's text lies in the client's, both in characters from 1
-Origin = Callable[[int], int | None]
-
-
-def _same(position: int) -> int:
-    return position
 
 
 class Session:
@@ -51,20 +39,14 @@ class Session:
     """
 
     __slots__ = (
-        "_advice",
-        "_asking",
-        "_awaited",
-        "_descriptions",
+        "_answers",
+        "_changes",
         "_held",
-        "_inbox",
         "_left",
         "_longest",
         "_mentions",
-        "_origin",
-        "_origin_ends",
         "_partial",
-        "_refusal",
-        "_skims",
+        "_skimmed",
         "statement",
         "traffic",
     )
@@ -78,21 +60,10 @@ class Session:
         self._partial = bytearray()
         self._left = 0
         self._held = bytearray()
-        #: of the server: a message that has come in part, while messages are looked at, and its length
-        self._inbox = bytearray()
-        self._awaited = 0
-        #: questions of ours that the server has not answered yet
-        self._asking: Asked | None = None
-        #: what the client gets for the server's next error
-        self._refusal: bytes | None = None
-        #: set while errors of a changed statement may come, and the message that ends that
-        self._origin: Origin | None = None
-        self._origin_ends = _READY
-        #: what changed statements would be described as
-        self._descriptions = Descriptions()
-        #: whether what passes is a statement too long to be looked at, and what its errors are told beside
-        self._skims = False
-        self._advice = ""
+        self._changes = Changes(traffic)
+        self._answers = Answers(traffic, self._changes)
+        #: the mark of what passes, if it is a statement too long to be looked at
+        self._skimmed: Mark | None = None
 
     @property
     def held(self) -> int:
@@ -102,7 +73,7 @@ class Session:
     @property
     def idle(self) -> bool:
         """Whether the client could be told good-bye without anything being lost but an open transaction."""
-        between = self.statement is None and not self._partial and not self._left and not self._inbox
+        between = self.statement is None and not self._partial and not self._left and self._answers.is_whole
         return between and self.traffic.quiet and not self.traffic.open
 
     @property
@@ -136,38 +107,42 @@ class Session:
         """Return how long the partial message must be for something to be done with it."""
         if len(self._partial) < frames.HEAD:
             return frames.HEAD
-        length = int(_length(self._partial, 1)[0])
-        is_read = self._partial[0] in (_QUERY, _PARSE) and length <= self._longest
-        return length + 1 if is_read else frames.HEAD
+        return self._wanted(self._partial[0], int(_length(self._partial, 1)[0]))
+
+    def _wanted(self, kind: int, length: int) -> int:
+        if kind in (_QUERY, _PARSE) and length <= self._longest:
+            return length + 1
+        return min(length + 1, NAMES) if kind in _NAMING and self._changes.any else frames.HEAD
 
     def _pass(self, data: bytes) -> bytes:
         size = len(data)
         start = self._left
-        if self._skims:
-            self._skim(data[:start])
+        if self._skimmed is not None:
+            self._skim(self._skimmed, data[:start])
         if start > size:
             self._left = start - size
             return data
         self._left = 0
-        self._skims = False
+        self._skimmed = None
         while size - start >= frames.HEAD:
             kind = data[start]
             length = _length(data, start + 1)[0]
             if not 4 <= length <= LARGEST_MESSAGE:
                 raise Malformed(f"invalid message length {length}")
             end = start + 1 + length
+            if size - start < self._wanted(kind, length):
+                break
+            mark: Mark | None = None
             if kind in (_QUERY, _PARSE):
                 if length > self._longest:
-                    self._skims = True
-                    self._skim(data[start:end])
-                elif end > size:
-                    break
+                    self._skimmed = mark = self._changes.of_long(kind, data[start + frames.HEAD : end])
+                    self._skim(mark, data[start:end])
                 elif self._mentions(data[start + frames.HEAD : end]) and self._take(data, start, end):
                     self._held += data[end:]
                     return data[:start]
-            if self._descriptions.any:
-                self._descriptions.sent(kind, data[start + frames.HEAD : end], self.traffic.pending)
-            self.traffic.sent(kind)
+            if mark is None and self._changes.any:
+                mark = self._changes.mark(kind, data[start + frames.HEAD : end])
+            self.traffic.sent(kind, mark)
             start = end
         if start < size:
             self._partial += data[start:]
@@ -175,13 +150,12 @@ class Session:
         self._left = start - size
         return data
 
-    def _skim(self, data: bytes) -> None:
+    def _skim(self, mark: Mark, data: bytes) -> None:
         """Look for our words in a statement that passes because it is long; its errors will say so."""
-        if not self._advice and self._mentions(data):
-            self._advice = (
+        if not mark.advice and self._mentions(data):
+            mark.advice = (
                 f"statements of more than {self._longest} bytes pass the proxy without being rewritten"
             )
-            self._origin, self._origin_ends = _same, _READY
 
     def _take(self, data: bytes, start: int, end: int) -> bool:
         parts = frames.statement(data[start], data[start + frames.HEAD : end])
@@ -193,108 +167,12 @@ class Session:
 
     # From the server ---------------------------------------------------------------------------------
 
-    @property
-    def _looks(self) -> bool:
-        """Whether the server's messages have to be looked at."""
-        if self._asking is not None or self._refusal is not None or self._origin is not None:
-            return True
-        return self._descriptions.awaited
-
     def server(self, data: bytes) -> bytes:
         """Take bytes of the server's; return those for the client.
 
         :raises Malformed: if they are not the protocol
         """
-        if not self._looks:
-            self.traffic.received(data)
-            return data
-        passed: list[bytes] = []
-        if self._inbox:
-            self._inbox += data
-            if len(self._inbox) < self._awaited:
-                return b""
-            data, self._inbox = bytes(self._inbox), bytearray()
-        elif begun := self.traffic.under_way(data):
-            # of a message whose beginning has passed the rest must
-            passed.append(data[:begun])
-            self.traffic.received(passed[0])
-            data = data[begun:]
-        size = len(data)
-        start = position = 0  # of what passes as it came
-        self._awaited = frames.HEAD
-        while size - position >= frames.HEAD and self._looks:
-            kind = data[position]
-            length = _length(data, position + 1)[0]
-            end = position + 1 + length
-            if length < 4:
-                raise Malformed(f"the server sent a message of length {length}")
-            if self._asking is not None or kind in _READ:
-                if length > _LARGEST_READ:
-                    raise Malformed(f"the server sent a message of length {length}")
-                if end > size:
-                    self._awaited = length + 1
-                    break
-                told = self._message(kind, data[position:end])
-                if told is not None:
-                    self.traffic.received(data[start:position])
-                    self._account(kind, data[position:end])
-                    passed += [data[start:position], told]
-                    start = end
-            position = end
-        position = min(position, size) if self._looks else size
-        self._inbox += data[position:]
-        self.traffic.received(data[start:position])
-        passed.append(data[start:position])
-        return b"".join(passed)
-
-    def _message(self, kind: int, message: bytes) -> bytes | None:
-        """Look at a whole message; return what the client gets in its place, None for the message itself."""
-        if self._asking is not None:
-            if kind in _ASYNCHRONOUS:
-                return b"" if kind == _NOTICE else None  # a notice is about our question
-            if self._asking.feed(kind, message[frames.HEAD :]):
-                self._answered(self._asking)
-            return b""
-        if self._refusal is not None:
-            if kind != _ERROR:
-                return None
-            refusal, self._refusal = self._refusal, None
-            # it may have another reason to fail, such as its shutdown
-            code = frames.error_fields(message[frames.HEAD :], "latin-1").get("C")
-            return refusal if code == _SYNTAX_ERROR else None
-        told = self._in_the_clients_text(kind, message) if kind in (_ERROR, _NOTICE) else None
-        if kind in (_DESCRIBED, _NO_DATA):
-            body = self._descriptions.described(message[frames.HEAD :] if kind == _DESCRIBED else None)
-            told = None if body is None else frames.frame(b"T", body)
-        elif kind == _READY:
-            self._descriptions.ready()
-        if kind == self._origin_ends or (kind == _ERROR and self._origin_ends == _PARSED):
-            self._origin, self._advice = None, ""
-        return told
-
-    def _answered(self, asked: Asked) -> None:
-        self._asking = None
-        if asked.status is not None:
-            self.traffic.status = asked.status
-        elif asked.error is not None:
-            self.traffic.failed = True
-
-    def _account(self, kind: int, message: bytes) -> None:
-        """Account for a message that the client gets in other words."""
-        if kind in (_ERROR, _DESCRIBED) and self._asking is None:
-            self.traffic.received(message)
-
-    def _in_the_clients_text(self, kind: int, message: bytes) -> bytes | None:
-        body = message[frames.HEAD :]
-        fields = frames.error_fields(body, "latin-1")
-        position = fields.get(frames.POSITION)
-        if self._advice and kind == _ERROR and "H" not in fields:
-            body = body[:-1] + frames.cstring(b"H" + self._advice.encode()) + b"\x00"
-        elif position is None or self._origin is None:
-            return None
-        if position is not None and self._origin is not None:
-            body = frames.with_position(body, self._origin(int(position)))
-        return frames.frame(bytes([kind]), body)
+        return self._answers.server(data)
 
     # What is done with a statement -------------------------------------------------------------------
 
@@ -302,27 +180,46 @@ class Session:
         """Return what makes the server answer all that it was sent of an open batch."""
         return frames.FLUSH if self.traffic.open and not self.traffic.skipping else b""
 
-    def ask(self, questions: Sequence[Asking], encoding: str) -> tuple[Asked, bytes]:
+    def ask(self, questions: Sequence[Asking], encoding: str, *, wide: bool = False) -> tuple[Asked, bytes]:
         """Ask the server something; return the questions, which are being answered, and bytes for the server.
 
         To be called while the server is quiet.
 
-        :param encoding: Python's name of the client's encoding
+        :param encoding: Python's name of the encoding that they are asked in
+        :param wide: whether that is not the client's
         :raises UnicodeError: if a question cannot be said in it
         """
-        asked = Asked(questions, synced=not self.traffic.open, encoding=encoding)
-        messages = asked.messages()
-        self._asking = asked
-        return asked, messages
+        return self._answers.ask(questions, encoding, wide=wide)
+
+    def leave(self, first: bytes) -> bytes:
+        """Run the first statement of the Query that waits, which ends a failed transaction.
+
+        :return: bytes for the server
+        """
+        self._answers.leave()
+        return frames.query(first)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether that statement has succeeded."""
+        return not self._answers.has_failed
+
+    def drop(self) -> bytes:
+        """Take note that the Query that waits is over, since its first statement has failed.
+
+        :return: bytes for the server
+        """
+        self.statement = None
+        return self._resume()
 
     @property
     def is_answered(self) -> bool:
         """Whether the server has answered what it was asked last."""
-        return self._asking is None
+        return self._answers.is_answered
 
     def pass_on(self) -> bytes:
         """Let the statement go as it came; return bytes for the server."""
-        statement = self._decided()
+        statement = self._decided(None)
         return statement.message + self._resume()
 
     def change(self, sql: bytes, origin: Origin, description: bytes | None = None) -> bytes:
@@ -331,14 +228,7 @@ class Session:
         :param origin: where a position in that text lies in the client's
         :param description: RowDescription of the client's text
         """
-        statement = self._decided()
-        if statement.kind == _QUERY:
-            self._descriptions.of_query(description)
-        else:
-            self._descriptions.of_statement(statement.name, description)
-        self._origin = origin
-        self._origin_ends = _READY if statement.kind == _QUERY else _PARSED
-        return statement.with_text(sql) + self._resume()
+        return self._decided(Change(origin, description, len(sql))).with_text(sql) + self._resume()
 
     def refuse(self, error: bytes) -> tuple[bytes, bytes]:
         """Answer the statement with an error; return bytes for the server and for the client.
@@ -349,23 +239,21 @@ class Session:
         :param error: an ErrorResponse
         """
         if not self.traffic.skipping:
-            self._refusal = error
-            return self._decided().with_text(_UNACCEPTABLE) + self._resume(), b""
+            return self._decided(None, error).with_text(_UNACCEPTABLE) + self._resume(), b""
         # a question has failed already
         ended = b""
-        if self._decided().kind == _QUERY:
+        if self._decided(None).kind == _QUERY:
             # nobody but us is going to end what the client had begun before its Query
             self.traffic.sent(frames.SYNC[0])
             ended = frames.SYNC
         return ended + self._resume(), error
 
-    def _decided(self) -> Statement:
+    def _decided(self, change: Change | None, refusal: bytes | None = None) -> Statement:
         statement, self.statement = self.statement, None
         if statement is None:
             raise AssertionError("no statement waits")
-        self.traffic.sent(statement.kind)
-        if statement.kind == _PARSE:
-            self._descriptions.of_statement(statement.name, None)
+        body = statement.message[frames.HEAD :]
+        self.traffic.sent(statement.kind, self._changes.of_decided(statement.kind, body, change, refusal))
         return statement
 
     def _resume(self) -> bytes:

@@ -23,7 +23,7 @@ from .asking import asked
 from .errors import as_psycopg, placed
 
 Connection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
-Known: TypeAlias = Lately[Kept[Prepared]]
+Known: TypeAlias = Lately[Kept[Prepared | None]]
 
 _lately: weakref.WeakKeyDictionary[Connection, Known] = weakref.WeakKeyDictionary()
 

@@ -21,10 +21,10 @@ from rewriter import RewriteError
 from .asking import ask
 from .errors import as_psycopg2, placed
 
-_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared]]] = weakref.WeakKeyDictionary()
+_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref.WeakKeyDictionary()
 
 
-def _known(connection: Any) -> Lately[Kept[Prepared]]:
+def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
     lately = _lately.get(connection)
     if lately is None:
         lately = _lately[connection] = Lately()
@@ -36,7 +36,7 @@ class _Sending:
 
     may_fail = True
 
-    def __init__(self, cursor: Any, text: str, values: Any, lately: Lately[Kept[Prepared]]) -> None:
+    def __init__(self, cursor: Any, text: str, values: Any, lately: Lately[Kept[Prepared | None]]) -> None:
         self.cursor, self.text, self.values, self.lately = cursor, text, values, lately
         self.template = template = Template.plain(text) if values is None else Template.read(text)
         self.prepared: Prepared | None = None

@@ -142,23 +142,6 @@ def test_the_session_s_own_unnamed_statement_survives(connection: psycopg.Connec
     assert pgconn.exec_prepared(b"named", None).get_value(0, 0) == b"20"
 
 
-@pytest.mark.parametrize("way", ["row", "batch"])
-def test_parameters_have_the_types_that_the_client_declares(
-    connection: psycopg.Connection[Any], way: str
-) -> None:
-    connection.execute(f"SET pgpredict.way = '{way}'")
-    pgconn = connection.pgconn
-    # $2 on purpose: the questions about FROM hold only that one
-    query = b"SELECT x, PREDICT(weight USING x AS a), $1 FROM (SELECT $2 AS x OFFSET 0) AS s"
-    for declared, value in ((701, b"2.5"), (23, b"3"), (701, b"2.5")):
-        pgconn.prepare(b"", query, [25, declared])
-        result = pgconn.describe_prepared(b"")
-        assert [result.ftype(index) for index in range(3)] == [declared, 701, 25]
-        result = pgconn.exec_prepared(b"", [b"t", value])
-        assert result.get_value(0, 1) == b"%g" % (10 * float(value)), result.error_message
-    assert pgconn.prepare(b"", query, [25]).error_field(pq.DiagnosticField.SQLSTATE) == b"42804"
-
-
 def test_what_the_session_has_not_committed_is_seen(connection: psycopg.Connection[Any]) -> None:
     connection.execute("CREATE TEMPORARY TABLE mine (a float8)")
     connection.execute("INSERT INTO mine VALUES (5)")
@@ -221,7 +204,9 @@ def test_encodings_of_the_client(connection: psycopg.Connection[Any], encoding: 
     assert connection.execute(PREDICT).fetchone() is not None
 
 
-def test_names_that_the_client_s_encoding_does_not_have(connection: psycopg.Connection[Any]) -> None:
+def test_names_that_the_statement_needs_and_the_client_s_encoding_lacks(
+    connection: psycopg.Connection[Any],
+) -> None:
     connection.execute('CREATE TABLE t AS SELECT 3::float8 AS a, 1 AS "ł"')
     connection.execute("SET client_encoding = 'LATIN1'")
     for _ in range(2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from pgpredict.proxy import frames
-from pgpredict.proxy.descriptions import with_origins
+from pgpredict.proxy.descriptions import in_encoding, with_origins
 from pgpredict.proxy.frames import frame
 from pgpredict.proxy.session import Session
 from pgpredict.proxy.traffic import Traffic
@@ -44,6 +44,15 @@ def test_numbers_of_tables_are_put_back_and_formats_stay() -> None:
     assert with_origins(OTHER, MEANT) is None
     renamed = description((b"id", 0, 0, 23), (b"else", 0, 0, 701))
     assert with_origins(renamed, MEANT) is None
+
+
+def test_names_in_another_encoding() -> None:
+    wide, latin = (
+        description(("größe".encode(encoding), 4711, 2, 23), (b"a", 0, 0, 701))
+        for encoding in ("utf-8", "latin-1")
+    )
+    assert in_encoding(wide, "latin-1") == latin
+    assert in_encoding(description(("ł".encode(), 1, 1, 23)), "latin-1") is None
 
 
 def test_a_query() -> None:

@@ -28,11 +28,12 @@ class Session:
 
     encoding = "utf-8"
     may_fail = True
+    widens = False
 
     def __init__(self) -> None:
         self.asked = 0
 
-    async def ask(self, questions: Sequence[Question]) -> Sequence[Answer]:
+    async def ask(self, questions: Sequence[Question], *, wide: bool) -> Sequence[Answer]:
         self.asked += 1
         await asyncio.sleep(0)
         return [Answer(data_row(b'[{"installed": false}]')[_BODY:]) for _ in questions]
@@ -67,6 +68,18 @@ def test_a_thread_whose_session_has_gone_does_not_wait_for_answers() -> None:
             await asyncio.sleep(0.05)
 
     asyncio.run(ask_after_the_end())
+
+
+def test_thinking_in_a_thread_has_its_limit() -> None:
+    async def think() -> None:
+        made, wait = Rewriting(Stats()), threading.Event()
+        assert await made.in_thread(lambda: 7, 30) == 7
+        with pytest.raises(RewriteTooSlow):
+            await made.in_thread(wait.wait, 0.01)
+        wait.set()
+        made.close()
+
+    asyncio.run(think())
 
 
 def test_what_is_kept_is_bounded_by_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:

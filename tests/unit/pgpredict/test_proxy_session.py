@@ -124,6 +124,27 @@ def test_answers_to_questions_stay_here_and_what_the_server_says_unasked_passes(
     assert session.traffic.parameters["client_encoding"] == "LATIN1"
 
 
+def test_nobody_is_told_that_a_question_is_asked_in_another_encoding() -> None:
+    session = make_session()
+    session.traffic.received(parameter("client_encoding", "LATIN1"))
+    session.client(OURS)
+    session.ask([Rows("SELECT 1")], "utf-8", wide=True)
+    zone = parameter("TimeZone", "UTC")
+    told = session.server(parameter("client_encoding", "UTF8") + zone + ROWS)
+    assert told == zone
+    assert session.server(parameter("client_encoding", "LATIN1") + READY_IDLE) == b""
+    assert session.traffic.parameters["client_encoding"] == "LATIN1"
+
+
+def test_a_ready_for_query_that_comes_too_early_is_not_about_a_question() -> None:
+    session = make_session()
+    session.client(OURS)
+    asked, _ = session.ask([Rows("SELECT 1")], "utf-8")
+    assert session.server(READY_OPEN + ROWS) == READY_OPEN
+    assert [session.is_answered, session.server(READY_IDLE), session.is_answered] == [False, b"", True]
+    assert asked.answers[0].rows() == []
+
+
 def test_a_question_that_fails_tells_why() -> None:
     session = make_session()
     session.client(OURS)

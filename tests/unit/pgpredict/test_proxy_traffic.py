@@ -64,7 +64,6 @@ def test_an_error_in_an_open_batch_has_the_server_skip_until_the_next_sync() -> 
     client(traffic, b"S")
     assert not skipping(traffic)
     traffic.received(READY_IDLE)
-    assert not traffic.failed
     assert quiet(traffic)
 
 
@@ -168,6 +167,68 @@ def test_a_query_that_the_server_skips_is_not_waited_for() -> None:
     assert quiet(traffic)
 
 
+def test_a_query_that_was_sent_before_the_error_is_skipped_as_well() -> None:
+    traffic = Traffic()
+    client(traffic, b"PBQFS")
+    assert traffic.pending == 3
+    traffic.received(frame(b"1", b"") + failure("42601"))
+    assert (traffic.pending, traffic.open, quiet(traffic)) == (1, False, False)
+    traffic.received(READY_IDLE)
+    assert quiet(traffic)
+    client(traffic, b"PQ")
+    traffic.received(failure("42601"))
+    assert (traffic.pending, traffic.open) == (0, True)
+    assert quiet(traffic)
+    assert skipping(traffic)
+
+
+def test_an_error_of_a_query_or_sync_skips_nothing() -> None:
+    traffic = Traffic()
+    client(traffic, b"QPBESQ")
+    traffic.received(failure("42601") + READY_IDLE)
+    for answer in (frame(b"1", b""), frame(b"2", b""), complete("INSERT 0 1")):
+        assert not quiet(traffic)
+        traffic.received(answer)
+    traffic.received(failure("23505") + READY_IDLE)
+    assert traffic.pending == 1
+    traffic.received(complete("SELECT 1") + READY_IDLE)
+    assert quiet(traffic)
+
+
+def test_a_copy_that_fails_before_it_reads_ignores_no_sync() -> None:
+    for context, owed in ((b"", 2), (b"WCOPY t, line 1\0", 1)):
+        traffic = Traffic()
+        client(traffic, b"PBES")
+        traffic.received(frame(b"1", b"") + frame(b"2", b"") + frame(b"G", b"\0\0\0"))
+        client(traffic, b"dcS")
+        traffic.received(frame(b"E", b"SERROR\0VERROR\0C22P02\0" + context + b"\0"))
+        assert traffic.pending == owed
+        traffic.received(READY_IDLE * owed)
+        assert quiet(traffic)
+
+
+@given(st.lists(st.sampled_from(b"PBEDCQSF"), max_size=12))
+def test_marks_come_back_with_the_answers_to_their_messages(kinds: list[int]) -> None:
+    """Every third message of the extended protocol fails."""
+    traffic = Traffic()
+    for number, kind in enumerate(kinds):
+        traffic.sent(kind, (number, kind))
+    skips = False
+    for number, kind in enumerate(kinds):
+        if skips and kind != ord("S"):
+            continue
+        skips = False
+        assert traffic.line.mark == (number, kind)
+        if kind not in b"QSF":
+            skips = number % 3 == 0
+            traffic.received(failure("22012") if skips else complete("SELECT 0"))
+        else:
+            traffic.received(READY_IDLE)
+    assert traffic.line.mark is None
+    assert not traffic.line.is_marked
+    assert traffic.skipping == skips
+
+
 @given(st.integers(0, 30))
 def test_the_rest_of_a_message_that_has_come_in_part(cut: int) -> None:
     message = parameter("search_path", "public")
@@ -204,7 +265,7 @@ def test_however_the_bytes_are_cut(replies: list[bytes], data: st.DataObject) ->
     whole.received(stream)
     for piece in data.draw(pieces(stream)):
         cut.received(piece)
-    for name in ("status", "pending", "open", "failed", "parameters", "quiet", "skipping", "left"):
+    for name in ("status", "pending", "open", "copying", "parameters", "quiet", "skipping", "left"):
         assert getattr(cut, name) == getattr(whole, name), name
 
 

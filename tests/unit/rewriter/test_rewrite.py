@@ -143,6 +143,15 @@ def test_one_question_describes_a_block_and_parameters_keep_their_numbers() -> N
     assert "$7::int + $3::int" in described
 
 
+def test_what_is_missing_at_the_end_is_missing_at_the_end_of_the_user_s_text() -> None:
+    for sql in (
+        "SELECT (1 + PREDICT(late USING 'x' AS carrier, 1 AS distance, now() AS hour)",
+        "SELECT PREDICT(late) FROM f WHERE (PREDICT(late)",
+    ):
+        rewritten = rewrite(sql, StaticCatalog())
+        assert rewritten.origin(len(rewritten.sql) + 1) == len(sql) + 1
+
+
 def test_equal_forms_and_outputs_of_equal_inputs_are_one_run() -> None:
     sql = (
         "SELECT PREDICT(late), predict( late ) IS NULL, PROBABILITY(late), PROBABILITY(late FOR true) FROM f"
