@@ -31,7 +31,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", directory, source], check=True)
     venv.create(directory / "venv", with_pip=False)
     [wheel] = directory.glob("*.whl")
-    into = ["--python", directory / "venv/bin/python", "install", "--no-deps", "--no-index"]
+    into = ["--python", str(directory / "venv/bin/python"), "install", "--no-deps", "--no-index"]
     subprocess.run([*pip, *into, wheel], check=True)
     return directory / "venv/bin/pgpredict"
 
