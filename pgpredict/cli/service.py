@@ -56,13 +56,14 @@ def install(services: tuple[str, ...], account: str | None, only_print: bool, st
     or after a change of PGPREDICT_MEMORY in runtime.env.
     """
     chosen, host = list(services or SERVICES), Host()
-    name = account or server_account_name()
+    if not only_print:
+        check_rights("installing")
+    name = account or (server_account(host) if "runtime" in chosen else "postgres")
     if only_print:
         settings = Settings(interpreter(), name, memory(host))
         for path, text in files(host, chosen, settings).items():
             click.echo(f"# {path}\n{text}")
         return
-    check_rights("installing")
     users = [find_account(name)] if "runtime" in chosen else []
     # the proxy's account may be about to be made; it is as ordinary as nobody
     users += [find_account("nobody")] if "proxy" in chosen else []
@@ -77,6 +78,11 @@ def install(services: tuple[str, ...], account: str | None, only_print: bool, st
             f"[green]✓[/] {unit}: {state['ActiveState']} ({state['SubState']}), {state['UnitFileState']}",
             highlight=False,
         )
+
+
+def server_account(host: Host) -> str:
+    """Return the account of the runtime that is installed, else the one that the server has here."""
+    return host.account() or server_account_name()
 
 
 def report(changes: Changes) -> None:

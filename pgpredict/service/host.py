@@ -8,6 +8,7 @@ are in ``/etc/pgpredict``; they are written once and are the operator's from the
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -57,6 +58,12 @@ class Host:
     def unit(self, service: str) -> Path:
         """Return the path of a service's unit file."""
         return self.units / SERVICES[service]
+
+    def account(self) -> str:
+        """Return the account that our unit file of the runtime names; empty if there is none."""
+        path = self.unit("runtime")
+        found = re.search(r"^User=(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
+        return found[1] if found else ""
 
     def installed(self) -> list[str]:
         """Return the services whose unit files are there, ours or an operator's own."""

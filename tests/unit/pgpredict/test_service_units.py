@@ -95,7 +95,7 @@ def test_values_are_quoted() -> None:
 
 def test_memory_of_the_unit_follows_the_settings(tmp_path: Path) -> None:
     host = Host(tmp_path)
-    assert (memory(host), environment(host)) == (2 << 30, {})
+    assert (memory(host), environment(host), host.account()) == (2 << 30, {}, "")
     settings = host.configuration / "runtime.env"
     settings.parent.mkdir(parents=True)
     settings.write_text('PGPREDICT_DSN="host=/run/postgresql user=x"\nPGPREDICT_MEMORY=512MB # small\n')
@@ -115,6 +115,7 @@ def test_settings_that_are_shipped_are_what_the_programs_have_anyway(tmp_path: P
     assert (settings.listen, settings.connections) == ("127.0.0.1:6432", 1000)
     assert memory(host) == 2 << 30
     assert host.installed() == ["runtime", "proxy"]
+    assert host.account() == "postgres"
 
 
 def test_written_again_nothing_changes(tmp_path: Path) -> None:
