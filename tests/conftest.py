@@ -21,4 +21,5 @@ pytest_plugins = [
     "tests.fix_spare",
     "tests.fix_clients",
     "tests.fix_flights",
+    "tests.fix_containers",
 ]
