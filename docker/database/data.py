@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import gzip
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from .configuration import access_rules, account_map, write_configuration
 from .errors import Refused
@@ -21,8 +19,6 @@ from .settings import Settings
 
 SCRIPTS = Path("/docker-entrypoint-initdb.d")
 SQL = Path(__file__).parent
-#: what was done last to a cluster, in its data directory
-STATE = "pgpredict.json"
 
 
 def say(line: str) -> None:
@@ -108,7 +104,7 @@ def make(programs: Programs, settings: Settings) -> None:
         names = {"database": settings.database}
         server.psql("postgres", (SQL / "database.sql").read_text(), names)
         server.psql(settings.database, (SQL / "extension.sql").read_text())
-        _remember(new, bring_up_to_date(server, settings, {}))
+        bring_up_to_date(server, settings)
         for script in sorted(SCRIPTS.iterdir()) if SCRIPTS.is_dir() else ():
             _run_script(server, settings, script)
     new.rename(settings.data)
@@ -130,7 +126,9 @@ def _initdb(programs: Programs, settings: Settings, new: Path) -> None:
             check=False,
         )
     if done.returncode != 0:
-        raise Refused(f"initdb failed: {done.stdout.strip()}")
+        # of a statement that failed it tells all, the password too
+        said = [line for line in done.stdout.splitlines() if "STATEMENT" not in line]
+        raise Refused("initdb failed: " + "\n".join(said).strip())
     (new / "pg_hba.conf").write_text(access_rules(settings.user))
     (new / "pg_ident.conf").write_text(account_map(settings.user))
 
@@ -156,54 +154,34 @@ def _run_script(server: Inside, settings: Settings, script: Path) -> None:
 
 
 def renew(programs: Programs, settings: Settings) -> None:
-    """Bring a cluster up to date if the image's extension or the runtime's password has changed."""
-    data = settings.data
-    if (data / "standby.signal").exists():
+    """Bring a cluster up to date before anybody is let in, at every start.
+
+    The image may be a newer one, the secret another; what was restored from a dump brings its own.
+    """
+    if (settings.data / "standby.signal").exists():
         return  # it follows its primary, in this too
-    state = _state(data)
-    same = settings.runtime_password is None or fits(state.get("runtime", ""), settings.runtime_password)
-    if state.get("extension") == programs.extension and same:
-        return
-    with inside(programs, data, settings.user) as server:
-        _remember(data, bring_up_to_date(server, settings, state))
+    with inside(programs, settings.data, settings.user) as server:
+        bring_up_to_date(server, settings)
 
 
-def bring_up_to_date(server: Inside, settings: Settings, state: dict[str, Any]) -> dict[str, Any]:
+def bring_up_to_date(server: Inside, settings: Settings) -> None:
     """Update the extension wherever it is, and let the runtime's role in by its password.
 
     A database whose update fails keeps its version: the others, and all that is not of ours, go on.
-
-    :returns: what to remember
     """
-    version, whole = server.programs.extension, True
+    version = server.programs.extension
     for database in server.psql("postgres", (SQL / "databases.sql").read_text()).splitlines():
         try:
             done = server.psql(database, (SQL / "update.sql").read_text(), {"version": version}).strip()
         except Refused as error:
             say(f"error: the extension cannot be updated to {version}: {error.message}")
-            whole = False
             continue
         if done:
-            say(f"updated the extension pgpredict to {version} in the database {database!r}")
-    state = {**state, "extension": version if whole else None}
+            say(f"updated the extension pgpredict from {done} to {version} in the database {database!r}")
     if settings.runtime_password is None:
-        say("PGPREDICT_RUNTIME_PASSWORD is not set: the runtime's role cannot log in over TCP")
-    elif not fits(state.get("runtime", ""), settings.runtime_password):
-        state["runtime"] = make_verifier(settings.runtime_password)
-        server.psql("postgres", (SQL / "runtime.sql").read_text(), {"verifier": state["runtime"]})
-    return state
-
-
-def _state(data: Path) -> dict[str, Any]:
-    try:
-        state = json.loads((data / STATE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return state if isinstance(state, dict) else {}
-
-
-def _remember(data: Path, state: dict[str, Any]) -> None:
-    new = data / f"{STATE}.new"
-    new.write_text(json.dumps(state) + "\n")
-    new.chmod(0o600)
-    new.replace(data / STATE)
+        say("PGPREDICT_RUNTIME_PASSWORD is not set: the runtime's role keeps the password that it has")
+        return
+    stored = server.psql("postgres", (SQL / "verifier.sql").read_text()).strip()
+    if not fits(stored, settings.runtime_password):
+        verifier = make_verifier(settings.runtime_password)
+        server.psql("postgres", (SQL / "runtime.sql").read_text(), {"verifier": verifier})

@@ -121,7 +121,7 @@ def inside(programs: Programs, data: Path, user: str) -> Iterator[Inside]:
             "-c",
             "port=5432",
             "-c",
-            "log_min_messages=error",
+            "log_min_messages=fatal",
         ]
         server = subprocess.Popen(command, env=programs.server_environment(), stdin=subprocess.DEVNULL)
         try:

@@ -16,6 +16,8 @@ from .errors import Refused
 RUNTIME_ROLE = "pgpredict_runtime"
 #: bytes of a name in PostgreSQL; it cuts longer ones
 _NAME_BYTES = 63
+#: PostgreSQL's own rule, for scripts that are run with the owner's name in them
+_NOT_OF_OWNERS = set("\"$'\\")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     user = _name(environment, "POSTGRES_USER", "postgres")
     if user.startswith("pg_") or user == RUNTIME_ROLE:
         raise Refused(f"POSTGRES_USER is {user!r}, which is reserved", hint="choose another name")
+    if set(user) & _NOT_OF_OWNERS:
+        raise Refused(
+            f"POSTGRES_USER is {user!r}, and no owner of an extension may have one of \"$'\\ in its name"
+        )
     runtime_password = value(environment, "PGPREDICT_RUNTIME_PASSWORD")
     if runtime_password is not None and not (runtime_password.isascii() and runtime_password.isprintable()):
         # other letters would have to be normalised as libpq does

@@ -1,7 +1,7 @@
 """A container of the tests' own: a root file system, mounts, an account without rights.
 
-Standard library only. What an engine such as Docker does, by the same means of the kernel, except for limits of
-memory and a filter of system calls.
+Standard library only. What an engine such as Docker does, by the same means of the kernel, except for limits
+of memory and a filter of system calls.
 
 usage: python inside.py SPECIFICATION      as root, in new namespaces of mounts and processes
        python inside.py --network          brings the loopback device of a new network up and waits

@@ -122,7 +122,7 @@ def test_serving_needs_no_training(engine: Engine, make_project: Callable[..., P
     root = engine.files(image_name("serve"))
     packages = next(root.glob("opt/pgpredict/lib/python3.*/site-packages"))
     assert not [name for name in TRAINING if (packages / name).exists()]
-    modules = "pgpredict.runtime.worker, pgpredict.runtime.supervisor, pgpredict.proxy, pgpredict.cli.proxy, rewriter"
+    modules = "pgpredict.runtime.worker, pgpredict.runtime.supervisor, pgpredict.proxy, rewriter"
     script = f"import {modules}, sys, onnxruntime, onnx; print(sorted(set({TRAINING!r}) & set(sys.modules)))"
     service = Service("probe", image_name("serve"), "serve", ("python", "-c", script), networks=("inside",))
     done = engine.run(service)

@@ -50,7 +50,8 @@ def predicted(stack: Project) -> list[tuple[object, ...]]:
     """What the model predicts while all is well."""
     rows = stack.query(PREDICT)
     truth = stack.query("SELECT y FROM points WHERE id < 50 ORDER BY id")
-    assert max(abs(float(ours) - float(y)) for (ours,), (y,) in zip(rows, truth, strict=True)) < 3
+    errors = [abs(float(ours) - float(y)) for (ours,), (y,) in zip(rows, truth, strict=True)]
+    assert sum(errors) / len(errors) < 2
     return rows
 
 
@@ -113,9 +114,11 @@ def test_sigterm_lets_statements_of_the_proxy_finish(stack: Project) -> None:
 def test_sigterm_lets_predictions_of_the_runtime_finish(stack: Project) -> None:
     """One batch of many rows is one request, which takes seconds."""
     statement = """
-        WITH b AS (SELECT encode(ml.raw(array_agg(ARRAY[i % 17, i % 23]::float8[])), 'base64') AS batch
-                   FROM generate_series(1, 1500000) i)
-        SELECT cardinality(ml.float8s(m.result)) FROM b JOIN models.wave__batch m ON m.batch = b.batch"""
+        SELECT cardinality(ml.float8s(m.prediction))
+        FROM (SELECT '{"v":1,"rows":' || count(*) || ',"numbers":["a","b"],"texts":[]}' || E'\\n'
+                     || encode(ml.raw(array_agg(ARRAY[i % 17, i % 23]::float8[])), 'base64') AS batch
+              FROM generate_series(1, 3000000) i) b
+        JOIN models.wave__batch m ON m.batch = b.batch"""
     results: list[object] = []
 
     def predict() -> None:
@@ -123,12 +126,9 @@ def test_sigterm_lets_predictions_of_the_runtime_finish(stack: Project) -> None:
             results.append(connection.execute(statement).fetchone())
 
     def busy() -> bool:
-        words = [
-            "python",
-            "-c",
-            "import psutil; print(max(p.cpu_percent(0.3) for p in psutil.process_iter()))",
-        ]
-        return float(stack.engine.execute("runtime", words).output) > 60
+        """Whether the worker computes: it uses a processor."""
+        script = "import psutil; print(max(p.cpu_percent(0.3) for p in psutil.process_iter()))"
+        return float(stack.engine.execute("runtime", ["python", "-c", script]).output) > 20
 
     thread = threading.Thread(target=predict)
     thread.start()
@@ -139,7 +139,7 @@ def test_sigterm_lets_predictions_of_the_runtime_finish(stack: Project) -> None:
     stack.engine.signal("runtime", "SIGTERM")
     assert stack.engine.wait("runtime", 30) == 0
     thread.join()
-    assert results == [(1_500_000,)]
+    assert results == [(3_000_000,)]
     assert "event=drain" in stack.engine.logs("runtime")
     stack.restart("runtime")
 
@@ -240,7 +240,7 @@ def test_another_password_for_the_runtime(stack: Project, predicted: list[tuple[
 
 
 def test_dump_and_restore(stack: Project, predicted: list[tuple[object, ...]]) -> None:
-    script = "pg_dump -Fc -f /tmp/dump pgpredict && createdb copy && pg_restore --exit-on-error -d copy /tmp/dump && rm /tmp/dump"
+    script = "pg_dump -Fc -f /tmp/dump pgpredict && createdb copy && pg_restore -e -d copy /tmp/dump"
     done = stack.engine.execute("database", ["sh", "-c", script], timeout=120)
     assert done.code == 0, done.output
     assert stack.query(PREDICT, dbname="copy") == predicted
