@@ -130,7 +130,9 @@ class Project:
     def __init__(self, engine: Engine, directory: Path, *files: Path, **environment: str) -> None:
         self.engine = engine
         self.secrets = directory
-        given = {"PGPREDICT_PORT": str(free_port()), **environment}
+        # docker/check-pgdg names another image
+        named = {name: os.environ[name] for name in ("PGPREDICT_DATABASE_IMAGE",) if name in os.environ}
+        given = {"PGPREDICT_PORT": str(free_port()), **named, **environment}
         self.services = read(*(files or (FILE,)), environment=given)
         for name, text in (
             ("superuser_password", SUPERUSER_PASSWORD),

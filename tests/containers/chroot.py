@@ -92,12 +92,16 @@ class Chroot(Engine):
             "no_new_privileges": service.no_new_privileges,
         }
         (directory / "specification.json").write_text(json.dumps(specification))
-        words = ["nsenter", f"--net=/proc/{self._network.pid}/ns/net"]
-        words += ["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+        words = [*self.entering, "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
         words += [sys.executable, str(INSIDE), str(directory / "specification.json")]
         with (self.place / f"{service.name}.log").open("wb") as log:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return _Container(service, process, self._first(process), directory)
+
+    @property
+    def entering(self) -> list[str]:
+        """Words before a command that is to run in the project's network."""
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net"]
 
     def _binds(self, service: Service) -> Iterator[tuple[str, str, bool]]:
         for name in ("hosts", "resolv.conf"):
