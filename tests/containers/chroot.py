@@ -79,7 +79,7 @@ class Chroot(Engine):
         words = list(service.command or image.get("Cmd") or ())
         specification = {
             "bundle": str(directory),
-            "root": str(self.buildah.mounted(service.image)),
+            "root": str(self.buildah.mounted(service.image, "running")),
             "environment": environment(service.environment, image),
             "command": [*(image.get("Entrypoint") or ()), *words],
             "directory": image.get("WorkingDir") or "/",

@@ -251,14 +251,18 @@ class Buildah:
         file.write_text(f"FROM {image}\n{steps}")
         self._bud("--tag", name, "--file", file, context)
 
-    def mounted(self, image: str) -> Path:
-        """Return where an image's files are."""
-        if image not in self._mounted:
+    def mounted(self, image: str, use: str = "looking") -> Path:
+        """Return where an image's files are.
+
+        :param use: each has them apart; the one for running gets the places that things are mounted on
+        """
+        key = f"{image} {use}"
+        if key not in self._mounted:
             policy = ["--signature-policy", str(STATE / "policy.json"), "--pull-never"]
             name = self.call("from", *policy, image).split()[-1]
             self._containers.append(name)
-            self._mounted[image] = Path(self.call("mount", name).split()[-1])
-        return self._mounted[image]
+            self._mounted[key] = Path(self.call("mount", name).split()[-1])
+        return self._mounted[key]
 
     @functools.cached_property
     def _containers(self) -> list[str]:
@@ -271,11 +275,6 @@ class Buildah:
             history = "\n".join(entry.get("created_by", "") for entry in found["history"])
             self._images[image] = {**found["config"], "history": history}
         return self._images[image]
-
-    def forget(self, image: str) -> None:
-        """Look at an image again that was built again."""
-        self._images.pop(image, None)
-        self._mounted.pop(image, None)
 
     def close(self) -> None:
         """Remove the containers that images were mounted as."""
