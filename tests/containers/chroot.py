@@ -23,7 +23,7 @@ from typing import Any
 
 from tests.compose import Service
 
-from .engines import Engine, Failed, Result, environment
+from .engines import Engine, Failed, Result, environment, run_program
 from .images import Buildah
 
 INSIDE = Path(__file__).with_name("inside.py")
@@ -165,16 +165,7 @@ class Chroot(Engine):
         words = ["nsenter", "--target", str(container.pid), "--mount", "--pid", "--ipc", "--uts", "--net"]
         words += ["--root", "--wd", "--setuid", uid, "--setgid", gid, "--", "/usr/bin/env", "-i"]
         words += [f"{key}={text}" for key, text in environment(container.service.environment, image).items()]
-        done = subprocess.run(
-            [*words, *command],
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Result(done.returncode, done.stdout)
+        return run_program([*words, *command], timeout, stdin)
 
     def logs(self, name: str) -> str:
         """Read the file."""

@@ -12,17 +12,15 @@ import sys
 
 def main() -> None:
     """Send the words and standard input; give back output and exit code."""
-    stdin = "" if sys.stdin.isatty() else sys.stdin.read()
+    stdin = "" if sys.stdin.isatty() else sys.stdin.buffer.read().decode(errors="surrogateescape")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(sys.argv[1])
-        with connection.makefile("rw", encoding="latin-1") as stream:
+        with connection.makefile("rw", encoding="ascii") as stream:
             stream.write(json.dumps({"words": sys.argv[2:], "stdin": stdin}) + "\n")
             stream.flush()
             answer = json.loads(stream.readline())
-    sys.stdout.write(answer["output"])
+    sys.stdout.buffer.write(answer["output"].encode(errors="surrogateescape"))
     sys.exit(answer["code"])
 
 
-sys.stdin.reconfigure(encoding="latin-1")  # type: ignore[union-attr]
-sys.stdout.reconfigure(encoding="latin-1")  # type: ignore[union-attr]
 main()

@@ -32,6 +32,19 @@ class Result:
     output: str
 
 
+def run_program(words: Sequence[str], timeout: float, stdin: str = "") -> Result:
+    """Run a program; bytes that are no text stay what they are."""
+    done = subprocess.run(
+        words,
+        input=stdin.encode(errors="surrogateescape"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout.decode(errors="surrogateescape"))
+
+
 class Failed(AssertionError):
     """A program of the engine's failed."""
 
@@ -121,18 +134,10 @@ class CommandLine(Engine):
             self._run("network", "create", *internal, f"{project}-{network}")
 
     def _run(self, *words: str, timeout: float = 120, check: bool = True, stdin: str = "") -> Result:
-        done = subprocess.run(
-            [self.program, *words],
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise Failed(f"{self.program} {shlex.join(words)}: {done.stdout}")
-        return Result(done.returncode, done.stdout)
+        done = run_program([self.program, *words], timeout, stdin)
+        if check and done.code != 0:
+            raise Failed(f"{self.program} {shlex.join(words)}: {done.output}")
+        return done
 
     def options(self, service: Service) -> list[str]:
         """Return the words of `run` that describe a service."""

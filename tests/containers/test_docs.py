@@ -155,7 +155,7 @@ def test_every_command_of_the_page(
             words, cwd=checkout, env=environment, capture_output=True, text=True, check=False
         )
         server.shutdown()
-    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     assert done.stderr.count("\n+ ") > 15
     assert "late_arrival" in done.stdout
     assert (checkout / "pgpredict.dump").stat().st_size > 10_000
