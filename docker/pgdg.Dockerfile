@@ -25,7 +25,7 @@ COPY sql/pgpredict.control sql/pgpredict--*.sql /usr/pgsql-${MAJOR}/share/extens
 RUN --mount=type=bind,source=docker/build,target=/mnt /mnt/pgdg "${MAJOR}"
 ENV PGDATA=/var/lib/postgresql/${MAJOR}/data
 USER 10432:10432
-VOLUME ["/var/lib/postgresql", "/run/pgpredict"]
+VOLUME ["/var/lib/postgresql"]
 EXPOSE 5432
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["pgpredict-health"]

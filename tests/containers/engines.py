@@ -77,7 +77,7 @@ class Engine(ABC):
 
     @abstractmethod
     def logs(self, name: str) -> str:
-        """Return what a container has written so far, or its predecessor of the same name."""
+        """Return what a container has written since it was started last."""
 
     @abstractmethod
     def address(self, service: Service) -> tuple[str, int]:
@@ -129,6 +129,8 @@ class CommandLine(Engine):
     def __init__(self, project: str, program: str) -> None:
         super().__init__(project)
         self.program = program
+        self._created: dict[str, Service] = {}
+        self._since: dict[str, str] = {}
         for network in ("inside", "outside"):
             internal = ["--internal"] if network == "inside" else []
             self._run("network", "create", *internal, f"{project}-{network}")
@@ -157,7 +159,9 @@ class CommandLine(Engine):
         for address, outer, inner in service.ports:
             words += ["--publish", f"{address}:{outer}:{inner}"]
         words += [f"--cap-drop={name}" for name in service.cap_drop]
-        words += ["--read-only"] if service.read_only else []
+        if service.read_only:
+            # Podman makes exceptions by itself
+            words += ["--read-only", *(["--read-only-tmpfs=false"] if self.program == "podman" else [])]
         words += ["--security-opt", "no-new-privileges"] if service.no_new_privileges else []
         words += ["--shm-size", str(service.shm_size)]
         words += ["--memory", str(service.memory)] if service.memory else []
@@ -171,6 +175,11 @@ class CommandLine(Engine):
 
     def start(self, service: Service) -> None:
         """Start it; a published port needs a network that is not closed."""
+        self._since[service.name] = f"{time.time():.3f}"
+        if self._created.get(service.name) == service:
+            self._run("start", self.name(service.name))
+            return
+        self._created[service.name] = service
         self._run("rm", "-f", self.name(service.name), check=False)
         if service.ports:
             service = dataclasses.replace(service, networks=tuple(reversed(service.networks)))
@@ -201,7 +210,7 @@ class CommandLine(Engine):
 
     def logs(self, name: str) -> str:
         """Read them from the engine."""
-        return self._run("logs", self.name(name), check=False).output
+        return self._run("logs", "--since", self._since[name], self.name(name), check=False).output
 
     def address(self, service: Service) -> tuple[str, int]:
         """Return where the engine publishes it."""
@@ -227,7 +236,9 @@ class CommandLine(Engine):
             place.mkdir()
             name = f"{self.project}-files"
             self._run("create", "--name", name, image)
-            command = f"{self.program} export {name} | tar -xf - -C {shlex.quote(str(place))}"
+            command = (
+                f"{self.program} export {name} | tar --numeric-owner -xpf - -C {shlex.quote(str(place))}"
+            )
             subprocess.run(["sh", "-c", command], check=True)
             self._run("rm", "-f", name)
         return place

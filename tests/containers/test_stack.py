@@ -26,6 +26,8 @@ WRITABLE = {
     "runtime": {"/run/pgpredict", "/tmp"},
     "proxy": {"/tmp"},
 }
+#: files that belong to root in spite of that
+ENGINES_OWN = r"/(dev|proc|sys)(/|$)|/etc/(hosts|hostname|resolv.conf)$|/run/\.containerenv$"
 TABLE = """
     CREATE TABLE points AS
     SELECT i AS id, (i % 17)::float8 AS a, (i % 23)::float8 AS b, sin(i % 17) * 10 + (i % 23) AS y
@@ -151,7 +153,7 @@ def test_sigterm_of_the_database_waits_for_its_sessions(
         stack.engine.signal("database", "SIGTERM")
         assert connection.execute("SELECT 7 FROM pg_sleep(1)").fetchone() == (7,)
         with pytest.raises(psycopg.OperationalError, match="shutting down"):
-            stack.query("SELECT 1", connect_timeout=3)
+            stack.query("SELECT 1")
     assert stack.engine.wait("database", 30) == 0
     stack.restart("database")
     stack.wait_well("proxy")
@@ -195,7 +197,7 @@ def test_it_is_confined(stack: Project, name: str) -> None:
     writable = {
         place
         for _, place, kind, options, *_ in map(str.split, mounts.splitlines())
-        if "rw" in options.split(",") and not re.match(r"/(dev|proc|sys)(/|$)", place)
+        if "rw" in options.split(",") and not re.match(ENGINES_OWN, place)
     }
     assert writable == WRITABLE[name]
 
@@ -268,18 +270,6 @@ def test_dump_all_and_restore_elsewhere(
     other.restart("database")
     other.up()
     assert other.query(PREDICT) == predicted
-
-
-def test_the_demo_trains_and_predicts(stack: Project) -> None:
-    demo = stack.services["demo"]
-    assert demo.profiles == ("demo",)
-    done = stack.engine.run(demo, timeout=600)
-    assert done.code == 0, done.output
-    assert "late_arrival: trained, verified, deployed" in done.output
-    statement = (
-        "SELECT PREDICT(late_arrival) AS late, count(*) FROM departures WHERE day = '2013-12-17' GROUP BY 1"
-    )
-    assert {late for late, _ in stack.query(statement)} == {"yes", "no"}
 
 
 def test_tls_between_clients_and_the_proxy(make_project: Callable[..., Project]) -> None:
