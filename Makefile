@@ -4,7 +4,7 @@ PYTHON_OF_VENV := .venv/bin/python
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit bench bench-proxy bench-orm up down clean
+.PHONY: help setup demo test check unit bench bench-proxy bench-orm lock test-containers up down clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,14 @@ bench-proxy:  ## measure the proxy against none and against PgBouncer, 5 minutes
 bench-orm:  ## measure libraries such as SQLAlchemy with PREDICT and without, 3 minutes
 	@scripts/setup dev
 	@$(PYTHON_OF_VENV) -m benchmarks.orm
+
+lock:  ## pin the versions that the container images install, from pyproject.toml
+	@scripts/setup dev
+	@$(PYTHON_OF_VENV) scripts/lock
+
+test-containers:  ## build the container images, run them as docker/compose.yaml says, and break them
+	@scripts/setup dev
+	@PGPREDICT_TEST_CONTAINERS=$${PGPREDICT_TEST_CONTAINERS:-auto} $(PYTHON_OF_VENV) -m pytest tests/containers
 
 up:  ## start the local server, the runtime and the proxy
 	@scripts/setup demo

@@ -25,4 +25,5 @@ pytest_plugins = [
     "tests.fix_examples",
     "tests.fix_sqlalchemy",
     "tests.fix_host",
+    "tests.fix_containers",
 ]

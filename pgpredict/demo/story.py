@@ -137,16 +137,25 @@ class Story:
             )
         self.console.print(table)
 
-    def how_to_go_on(self, cluster: Cluster) -> None:
-        """Show how to connect, through the proxy, and statements to try."""
+    def how_to_go_on(self, cluster: Cluster | None) -> None:
+        """Show how to connect, through the proxy, and statements to try.
+
+        :param cluster: the local server; None: it was another one, which whoever named it knows to reach
+        """
         self.console.print()
         self.console.print("[bold]How to go on[/]")
+        if cluster is None:
+            self.say("PREDICT             with any client, through that server's proxy: one of")
+        else:
+            self._connections(cluster)
+        for statement in THREE_TO_TRY:
+            self.statement(statement)
+
+    def _connections(self, cluster: Cluster) -> None:
         self.say(f"connection string   {proxy_dsn(cluster)}")
         self.say(f"over TCP            {proxy_tcp_dsn(cluster)} (password in {cluster.home.password_file})")
         self.say("a prompt            .venv/bin/pgpredict psql")
         self.say('PREDICT             there, or .venv/bin/pgpredict query "..." with one of')
-        for statement in THREE_TO_TRY:
-            self.statement(statement)
 
 
 def percent(value: Any) -> str:

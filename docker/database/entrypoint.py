@@ -1,0 +1,74 @@
+"""Entry point of the database's container.
+
+Checks what it was given, makes the cluster at the first start or brings it up to date, then becomes the
+server. Any other command is run as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from .configuration import RUN, write_configuration
+from .data import check_version, hold, make, renew, say
+from .errors import Refused
+from .server import Programs
+from .settings import read_settings
+
+#: with one of these the server only tells something
+_TELLS = {"--help", "-?", "--version", "-V", "-C", "--describe-config"}
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Start the server, or whatever else is asked for."""
+    words = arguments or ["postgres"]
+    if words[0].startswith("-"):
+        words = ["postgres", *words]
+    if words[0] != "postgres" or _TELLS.intersection(words[1:]):
+        os.execvp(words[0], words)  # noqa: S606 - what the container was told to run
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    try:
+        programs = prepare()
+    except Refused as error:
+        say(f"error: {error.message}")
+        if error.hint:
+            say(f"hint: {error.hint}")
+        sys.exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    server = str(programs.bindir / "postgres")
+    os.execve(server, [server, *words[1:]], programs.server_environment())  # noqa: S606 - our own server
+
+
+def prepare() -> Programs:
+    """Have a cluster that is ready for the server.
+
+    :raises Refused: if something that the container needs is missing or wrong
+    """
+    if os.getuid() == 0:
+        raise Refused("PostgreSQL does not run as root", hint="leave out --user: the image has an account")
+    settings = read_settings(os.environ)
+    for directory in (RUN, "/tmp"):  # noqa: S108 - whether it is there
+        if not os.access(directory, os.W_OK):
+            raise Refused(
+                f"cannot write to {str(directory)!r}", hint=f"mount a tmpfs there: --tmpfs {directory}"
+            )
+    programs = Programs.load()
+    os.environ["PGDATA"] = str(settings.data)
+    os.umask(0o077)
+    hold(settings.data)
+    if check_version(programs, settings.data):
+        write_configuration(programs.major, settings, settings.data)
+        renew(programs, settings)
+    else:
+        make(programs, settings)
+    return programs
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    # ends the server that works inside, too
+    sys.exit(128 + number)
