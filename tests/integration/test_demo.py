@@ -17,7 +17,7 @@ from pgpredict.server.local import current_cluster
 from pgpredict.server.proxy import stop_proxy
 from pgpredict.server.runtime import runtime_process, stop_runtime
 from tests.fix_runtime import eventually
-from tests.fix_server import find_server, installed_names, temporary_home
+from tests.fix_server import Server, find_server, installed_names, temporary_home
 from tests.killing import Program, assert_sound, kill
 
 #: what the demo says when it is killed, and who is killed then
@@ -81,6 +81,15 @@ def test_killed_at_every_step_the_next_run_carries_on(home: Home) -> None:
         query = "SELECT count(*), count(arr_delay) FROM flights WHERE day >= %s"
         assert database.execute(query, [CUTOFF]).fetchone() == (19_746, 19_049)
         assert database.execute("SELECT count(*) FROM forecasts").fetchone() == (19_096,)
+
+
+@pytest.mark.one_server
+def test_a_server_that_is_there_needs_the_extension(server: Server) -> None:
+    """With it, the demo runs against another server in the containers' tests."""
+    with Program("demo", "--dsn", server.admin_dsn, environment={}) as program:
+        assert program.end() == 1
+        assert "does not have the extension 'pgpredict'" in program.output
+        assert "CREATE EXTENSION pgpredict CASCADE" in program.output
 
 
 def kill_one(home: Home, program: Program, victim: str) -> None:
