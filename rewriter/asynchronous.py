@@ -18,6 +18,9 @@ from .scan import mentions
 from .setting import Setting
 from .statement import Rewritten, rewrite
 
+#: characters of a text that takes long enough to be rewritten in a thread
+LONG = 10_000
+
 Q = TypeVar("Q", bound=Hashable)
 A = TypeVar("A")
 R = TypeVar("R")
@@ -72,7 +75,7 @@ async def rewrite_async(
 ) -> Rewritten:
     """Return what :func:`rewriter.rewrite` returns.
 
-    The work itself is done in a thread of the event loop's executor.
+    The work itself, a millisecond or so, is done between the answers; for a long text in a thread.
 
     :raises RewriteError: as :func:`rewriter.rewrite`
     """
@@ -86,15 +89,18 @@ async def rewrite_async(
         method, arguments = question
         return await getattr(catalog, method)(*arguments)
 
-    return await replay(run, answer)
+    return await replay(run, answer, in_thread=len(sql) > LONG)
 
 
-async def replay(run: Callable[[Callable[[Q], A]], R], answer: Callable[[Q], Awaitable[A]]) -> R:
+async def replay(
+    run: Callable[[Callable[[Q], A]], R], answer: Callable[[Q], Awaitable[A]], *, in_thread: bool = False
+) -> R:
     """Run a function again and again, until each question that it asks has its answer.
 
     :param run: is given the function that answers; it must not mind being stopped there by an exception
         that is no :class:`Exception`, and ask the same questions each time
     :param answer: called once for each question. An :class:`Exception` of it is raised in ``run``
+    :param in_thread: whether to run it in a thread of the event loop's executor, which others may have filled
     """
     known: dict[Q, tuple[A | None, Exception | None]] = {}
 
@@ -114,7 +120,7 @@ async def replay(run: Callable[[Callable[[Q], A]], R], answer: Callable[[Q], Awa
             return unanswered
 
     while True:
-        made = await asyncio.to_thread(attempt)
+        made = await asyncio.to_thread(attempt) if in_thread else attempt()
         if not isinstance(made, _Unanswered):
             return made
         question: Q = made.question

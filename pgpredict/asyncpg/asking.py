@@ -13,7 +13,7 @@ import asyncpg
 from asyncpg import exceptions
 
 from pgpredict.catalog.answer import PlainAnswer
-from pgpredict.catalog.errors import refused
+from pgpredict.catalog.errors import StatementRefused, refused
 from pgpredict.catalog.questions import RELEASE, SAVEPOINT, UNDO, Description, Question
 from rewriter.scan import scan
 
@@ -39,7 +39,7 @@ async def ask(connection: Any, questions: Sequence[Question]) -> list[PlainAnswe
         answers.append(await _answer(connection, question))
         failed = answers[-1].error
         if failed is not None:
-            if guarded:
+            if guarded and not connection.is_closed():
                 await plain.execute(connection, UNDO)
             if failed["C"] == _CANCELED:
                 raise refused(failed)
@@ -53,9 +53,14 @@ async def _answer(connection: Any, question: Question) -> PlainAnswer:
     plain = asyncpg.Connection
     if not isinstance(question, Description):
         try:
-            return PlainAnswer(await plain.fetchval(connection, question.as_json, *question.parameters))
+            value = await plain.fetchval(connection, question.as_json, *question.parameters)
+        except exceptions.PostgresConnectionError:
+            raise
         except asyncpg.PostgresError as error:
             return PlainAnswer(error=_fields(error))
+        if value is not None and not isinstance(value, bytes):
+            raise StatementRefused("PREDICT needs asyncpg's own codec of bytea, this connection has another")
+        return PlainAnswer(value)
     sql, shifts = _renumbered(question.sql)
     try:
         prepared = await plain.prepare(connection, sql)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ _lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref
 
 
 def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
+    # what a pool gives out stands in for it
+    connection = getattr(connection, "_con", connection)
     lately = _lately.get(connection)
     if lately is None:
         lately = _lately[connection] = Lately()
@@ -58,18 +61,30 @@ class _Session:
         return ()
 
 
-async def rewritten(connection: Any, query: str, *, kept: bool = False) -> Prepared | None:
+def _look(connection: Any, query: str) -> bool:
+    """Take note of a statement; return whether it may hold our syntax."""
+    return _known(connection).look(query, idle=not connection.is_in_transaction(), alone=True)
+
+
+async def rewritten(
+    connection: Any, query: str, *, kept: bool = False, timeout: float | None = None
+) -> Prepared | None:
     """Return what to send for a statement; None if it stays as it is.
 
     :param connection: any asyncpg connection
     :param kept: whether the server keeps it for later, so that what is deployed meanwhile must be seen
+    :param timeout: seconds that questions may take; by default the connection's ``command_timeout``
     :raises asyncpg.PostgresError: for a form that is wrong or cannot be answered
+    :raises TimeoutError: if the questions take longer
     """
-    lately = _known(connection)
-    if not lately.look(query, idle=not connection.is_in_transaction()):
+    if not _look(connection, query):
         return None
+    limit = connection._config.command_timeout if timeout is None else timeout
     try:
-        return await prepare_async(Template.plain(query), lately, _Session(connection), kept=kept)
+        async with asyncio.timeout(limit or None):
+            return await prepare_async(
+                Template.plain(query), _known(connection), _Session(connection), kept=kept
+            )
     except (RewriteError, StatementRefused) as error:
         raise _as_asyncpg(error, query) from None
 
@@ -80,45 +95,49 @@ class Connection(asyncpg.Connection):  # type: ignore[misc]
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
         """Execute a statement or several."""
         plain = super().execute
-        return await _send(self, query, lambda text: plain(text, *args, timeout=timeout))
+        return await _send(self, query, lambda text: plain(text, *args, timeout=timeout), timeout)
 
     async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> Any:
         """Execute a statement for many sets of parameters."""
         plain = super().executemany
-        return await _send(self, command, lambda text: plain(text, args, timeout=timeout))
+        return await _send(self, command, lambda text: plain(text, args, timeout=timeout), timeout)
 
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
         """Return all rows."""
         plain = super().fetch
-        return await _send(self, query, lambda text: plain(text, *args, **options))
+        return await _send(self, query, lambda text: plain(text, *args, **options), options.get("timeout"))
 
     async def fetchval(self, query: str, *args: Any, **options: Any) -> Any:
         """Return a value of the first row."""
         plain = super().fetchval
-        return await _send(self, query, lambda text: plain(text, *args, **options))
+        return await _send(self, query, lambda text: plain(text, *args, **options), options.get("timeout"))
 
     async def fetchrow(self, query: str, *args: Any, **options: Any) -> Any:
         """Return the first row."""
         plain = super().fetchrow
-        return await _send(self, query, lambda text: plain(text, *args, **options))
+        return await _send(self, query, lambda text: plain(text, *args, **options), options.get("timeout"))
 
     async def fetchmany(self, query: str, args: Any, **options: Any) -> Any:
         """Return the rows for many sets of parameters."""
         plain = super().fetchmany
-        return await _send(self, query, lambda text: plain(text, args, **options))
+        return await _send(self, query, lambda text: plain(text, args, **options), options.get("timeout"))
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Prepare a statement, which sees what is deployed when it runs."""
         plain = super().prepare
-        return await _send(self, query, lambda text: plain(text, **options), kept=True)
+        return await _send(
+            self, query, lambda text: plain(text, **options), options.get("timeout"), kept=True
+        )
 
     async def copy_from_query(self, query: str, *args: Any, **options: Any) -> Any:
         """Copy the rows of a query."""
         plain = super().copy_from_query
-        return await _send(self, query, lambda text: plain(text, *args, **options))
+        return await _send(self, query, lambda text: plain(text, *args, **options), options.get("timeout"))
 
     def cursor(self, query: str, *args: Any, **options: Any) -> Any:
         """Return a cursor, to be awaited or iterated over."""
+        if self.is_closed() or not _look(self, query):
+            return super().cursor(query, *args, **options)
         return _Cursor(self, query, args, options)
 
 
@@ -132,7 +151,7 @@ class _Cursor:
         return asyncpg.Connection.cursor(self._connection, text, *self._args, **self._options)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        prepared = await rewritten(self._connection, self._query)
+        prepared = await rewritten(self._connection, self._query, timeout=self._options.get("timeout"))
         try:
             async for row in self._plain(self._query if prepared is None else prepared.text):
                 yield row
@@ -144,14 +163,19 @@ class _Cursor:
         async def opened(text: str) -> Any:
             return await self._plain(text)
 
-        return _send(self._connection, self._query, opened).__await__()
+        return _send(self._connection, self._query, opened, self._options.get("timeout")).__await__()
 
 
 async def _send(
-    connection: Connection, query: str, call: Callable[[str], Awaitable[Any]], *, kept: bool = False
+    connection: Connection,
+    query: str,
+    call: Callable[[str], Awaitable[Any]],
+    timeout: float | None,
+    *,
+    kept: bool = False,
 ) -> Any:
     """Have a statement sent; errors point into the user's text."""
-    prepared = await rewritten(connection, query, kept=kept)
+    prepared = await rewritten(connection, query, kept=kept, timeout=timeout)
     if prepared is None:
         return await call(query)
     try:
@@ -160,12 +184,12 @@ async def _send(
         if not _is_stale(connection, error):
             _place(error, query, prepared)
             raise
-    return await _send(connection, query, call, kept=kept)
+    return await _send(connection, query, call, timeout, kept=kept)
 
 
 def _is_stale(connection: Connection, error: exceptions.PostgresError) -> bool:
     """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
-    taken = _lately[connection].forget()
+    taken = _known(connection).forget()
     return taken and not connection.is_in_transaction() and (error.sqlstate or "").startswith("42")
 
 

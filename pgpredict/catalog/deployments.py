@@ -43,8 +43,8 @@ class Deployments:
 
     @property
     def hears(self) -> bool:
-        """Whether it is connected: nothing is missed then."""
-        return self._hears.is_set()
+        """Whether it is connected: nothing is missed then. After a fork the child has no thread."""
+        return self._hears.is_set() and self._thread.is_alive()
 
     @property
     def number(self) -> int:

@@ -5,11 +5,14 @@ connection that asks them again and again for the same statement, and has run no
 change an answer, does not ask within :data:`WINDOW`. What others commit is known after that time at the
 latest; what the connection itself does is known at once. Where somebody listens for deployments these are
 known when they are heard of, and the rest after the listener's time.
+
+What was asked within a transaction is forgotten with it: it may be of the transaction's snapshot.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from typing import Generic, TypeVar
 
@@ -20,43 +23,65 @@ T = TypeVar("T")
 
 #: seconds for which answers are taken for granted
 WINDOW = 0.1
-#: texts that a connection takes for granted at the most
-_MOST = 200
+#: texts that a connection takes for granted at the most, and their longest
+_MOST, _LONGEST = 100, 10_000
 _PLAIN = re.compile(
-    r"(?>\s+|--[^\n]*\n|/\*.*?\*/|\()*+(?:select|insert|update|delete|merge|with|values|table|fetch|copy|explain|begin|start|savepoint"
-    r"|release|commit|end)\b",
+    # a comment in a comment is not looked through
+    r"(?>\s+|--[^\n]*\n|/\*(?:(?!/\*).)*?\*/|\()*+(?:select|insert|update|delete|merge|with|values|table|fetch"
+    r"|copy|begin|start|savepoint|release|commit|end)\b",
     re.DOTALL,
+)
+#: SELECT INTO makes a table; the functions change what the session or all sessions see
+_CHANGES = re.compile(
+    r"(?<!insert )(?<!merge )\binto\b|set_config|\bml\b|\b(?:deploy|rollback|drop_model|register_version)\b"
 )
 
 
 class Lately(Generic[T]):
-    """The statements that a connection has asked about within the last moment."""
+    """The statements that a connection has asked about within the last moment.
+
+    :ivar lock: for drivers that have none of their own around a question
+    :ivar took: whether what was made of the last statement with our syntax was taken for granted
+    :ivar deployments: the listener, if there is one
+    """
 
     def __init__(self) -> None:
-        #: key -> when and in which state of the deployments it was asked about
-        self._taken: dict[object, tuple[float, int, T]] = {}
-        #: whether what was made of the last statement with our syntax was taken for granted
+        self.lock = threading.RLock()
         self.took = False
-        #: the listener, if there is one
         self.deployments: Deployments | None = None
+        #: key -> when and in which state of the deployments it was asked about, and what came of it
+        self._taken: dict[str | tuple[object, ...], tuple[float, int, T]] = {}
+        #: those that were asked about in the transaction that is open
+        self._within: set[str | tuple[object, ...]] = set()
         #: whether the transaction has run what another one must not rely on
         self._dirty = False
+        self._idle = True
+        self._began: tuple[float, int] = (0.0, -1)
 
-    def look(self, sql: str, *, idle: bool) -> bool:
+    def look(self, sql: str, *, idle: bool, alone: bool = False) -> bool:
         """Take note of a statement that will be run; return whether it may hold our syntax.
 
         :param idle: whether no transaction is open
+        :param alone: whether the statement is a transaction of its own then
         """
-        if idle and self._dirty:
-            self.forget()
-            self._dirty = False
+        self._idle = idle
+        if idle:
+            for key in self._within:
+                self._taken.pop(key, None)
+            self._within.clear()
+            if self._dirty:
+                self.forget()
+                self._dirty = False
         if not is_plain(sql):
             self.forget()
-            self._dirty = True
+            self._dirty = not (idle and alone) or ";" in sql.rstrip()[:-1]
         return mentions(sql)
 
-    def get(self, key: object) -> T | None:
+    def get(self, key: str | tuple[object, ...]) -> T | None:
         """Return what may be taken for granted of a statement."""
+        heard = self.deployments
+        # what is going to be asked is as old as this moment, however long the answers take
+        self._began = time.monotonic(), -1 if heard is None else heard.number
         found = self._taken.get(key)
         self.took = found is not None and self._holds(found[0], found[1])
         return found[2] if found is not None and self.took else None
@@ -69,29 +94,25 @@ class Lately(Generic[T]):
             window = heard.seconds
         return time.monotonic() - since <= window
 
-    def put(self, key: object, made: T) -> None:
-        """Take note of what was asked about just now."""
-        if self._dirty:
+    def put(self, key: str | tuple[object, ...], made: T) -> None:
+        """Take note of what :meth:`get` has not found, and was asked about since."""
+        if self._dirty or len(str(key[0] if isinstance(key, tuple) else key)) > _LONGEST:
             return
         if len(self._taken) >= _MOST:
-            self._taken.clear()
-        number = -1 if self.deployments is None else self.deployments.number
-        self._taken[key] = time.monotonic(), number, made
+            self.forget()
+        self._taken[key] = (*self._began, made)
+        if not self._idle:
+            self._within.add(key)
 
     def forget(self) -> bool:
         """Take nothing for granted; return whether the last statement's was."""
         took, self.took = self.took, False
         self._taken.clear()
+        self._within.clear()
         return took
 
 
 def is_plain(sql: str) -> bool:
     """Tell whether a text can change nothing that an answer depends on, as far as words can tell."""
     lowered = sql.lower()
-    return (
-        _PLAIN.match(lowered) is not None
-        and "set_config" not in lowered
-        and "ml." not in lowered
-        and ";" not in lowered[:-1]
-        and " into " not in lowered[: 7 if lowered.startswith("insert") else None]
-    )
+    return _PLAIN.match(lowered) is not None and ";" not in lowered[:-1] and _CHANGES.search(lowered) is None

@@ -11,7 +11,7 @@ from pgpredict.catalog.keeping import LONGEST, Kept, Shelf, size
 from pgpredict.catalog.questions import Answer, Description, Question
 from pgpredict.catalog.session import Ask, SessionCatalog
 from rewriter import RewriteError, Script, Setting
-from rewriter.asynchronous import replay
+from rewriter.asynchronous import LONG, replay
 
 from .lately import Lately
 from .placeholders import Template, reordered
@@ -121,7 +121,9 @@ async def prepare_async(
             if isinstance(step, list):
                 step = steps.send(await session.ask(step))
             else:
-                step = steps.send(await replay(_replayed(step), session.ask))
+                step = steps.send(
+                    await replay(_replayed(step), session.ask, in_thread=len(template.sql) > LONG)
+                )
     except StopIteration as done:
         return cast("Prepared | None", done.value)
 

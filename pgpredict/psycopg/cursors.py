@@ -36,7 +36,7 @@ class Predicting(psycopg.Cursor[Row], Generic[Row]):
             except psycopg.Error as error:
                 if not sending.is_stale(error):
                     raise
-        return self.execute(query, params, **kwargs)
+        return Predicting.execute(self, query, params, **kwargs)
 
     def executemany(self, query: Query, params_seq: Iterable[Params], **kwargs: Any) -> None:
         """Execute a statement for many sets of parameters."""
@@ -99,7 +99,7 @@ class AsyncPredicting(psycopg.AsyncCursor[Row], Generic[Row]):
             except psycopg.Error as error:
                 if not sending.is_stale(error):
                     raise
-        return await self.execute(query, params, **kwargs)
+        return await AsyncPredicting.execute(self, query, params, **kwargs)
 
     async def executemany(self, query: Query, params_seq: Iterable[Params], **kwargs: Any) -> None:
         """Execute a statement for many sets of parameters."""

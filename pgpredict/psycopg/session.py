@@ -142,17 +142,19 @@ def text_of(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], query: Query
     elif isinstance(query, bytes):
         # what has none of our words may still be what other statements depend on
         text = query.decode(connection.info.encoding, "replace")
-        if not mentions_bytes(query):
+        if not mentions_bytes(query) or "\ufffd" in text:
             look(connection, text)
-            return None
+            return None  # what is malformed is for the server to say
     elif isinstance(query, sql.Composable):
         text = query.as_string(connection)
     else:
-        return None  # a template of Python 3.14, whose text is made together with its parameters
+        # a template of Python 3.14, whose text is made together with its parameters: it may be anything
+        look(connection, "?")
+        return None
     return text if look(connection, text) else None
 
 
 def look(connection: Connection, text: str) -> bool:
     """Take note of a statement; return whether it may hold our syntax."""
     idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
-    return lately(connection).look(text, idle=idle)
+    return lately(connection).look(text, idle=idle, alone=connection.autocommit)

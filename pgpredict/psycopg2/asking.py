@@ -36,9 +36,13 @@ def ask(connection: Any, questions: Sequence[Question]) -> list[PlainAnswer]:
         raise Untranslatable(error) from error
     if guarded:
         sends = [_command(libpq, pgconn, SAVEPOINT), *sends, _command(libpq, pgconn, RELEASE)]
-    answers = _exchange(libpq, pgconn, sends, encoding)
+    try:
+        answers = _exchange(libpq, pgconn, sends, encoding)
+    finally:
+        if libpq.PQstatus(pgconn):
+            connection.close()  # nothing can come of it, and psycopg2 would not notice
     failed = answers[-1].error
-    if failed is not None and guarded and len(answers) > 1:
+    if failed is not None and guarded and len(answers) > 1 and not connection.closed:
         _exchange(libpq, pgconn, [_command(libpq, pgconn, UNDO), _command(libpq, pgconn, RELEASE)], encoding)
     if failed is not None and (failed.get("C") == _CANCELED or (guarded and len(answers) == 1)):
         raise refused(failed)
@@ -80,13 +84,20 @@ def _send(libpq: pq.Libpq, pgconn: int, question: Question, encoding: str) -> _S
 
 
 def _exchange(libpq: pq.Libpq, pgconn: int, sends: Sequence[_Send], encoding: str) -> list[PlainAnswer]:
-    libpq.PQenterPipelineMode(pgconn)
+    if not libpq.PQenterPipelineMode(pgconn):
+        raise psycopg2.OperationalError(libpq.PQerrorMessage(pgconn).decode("utf-8", "replace"))
+    is_synced = is_done = False
     try:
         expected = [send() for send in sends]
         libpq.PQpipelineSync(pgconn)
+        is_synced = True
         results = [_last(libpq, pgconn, encoding) for count in expected for _ in range(count)]
         _last(libpq, pgconn, encoding)
+        is_done = True
     finally:
+        # a signal's handler may have raised in the middle
+        if not is_done:
+            _drain(libpq, pgconn, is_synced=is_synced)
         libpq.PQexitPipelineMode(pgconn)
     answers: list[PlainAnswer] = []
     for count in expected:
@@ -96,6 +107,21 @@ def _exchange(libpq: pq.Libpq, pgconn: int, sends: Sequence[_Send], encoding: st
         if failed is not None:
             break
     return answers
+
+
+def _drain(libpq: pq.Libpq, pgconn: int, *, is_synced: bool) -> None:
+    """Read what is left of an exchange that was interrupted."""
+    if not is_synced:
+        libpq.PQpipelineSync(pgconn)
+    nothing = 0
+    while nothing < 2:
+        result = libpq.PQgetResult(pgconn)
+        nothing = 0 if result else nothing + 1
+        if result:
+            status = libpq.PQresultStatus(result)
+            libpq.PQclear(result)
+            if status == pq.PIPELINE_SYNC:
+                return
 
 
 def _last(libpq: pq.Libpq, pgconn: int, encoding: str) -> PlainAnswer:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 import psycopg2.extensions
+import psycopg2.sql
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from pgpredict.catalog.deployments import Deployments
@@ -26,9 +27,15 @@ _lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref
 
 def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
     lately = _lately.get(connection)
-    if lately is None:
-        lately = _lately[connection] = Lately()
-    return lately
+    return _lately.setdefault(connection, Lately()) if lately is None else lately
+
+
+def _look(connection: Any, text: str) -> bool:
+    """Take note of a statement; return whether it may hold our syntax."""
+    if connection.closed:
+        return False
+    idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+    return _known(connection).look(text, idle=idle, alone=connection.autocommit)
 
 
 class _Sending:
@@ -72,7 +79,8 @@ class _Sending:
         connection = self.cursor.connection
         taken, state = self.lately.forget(), error.pgcode or ""
         idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        return bool(taken and idle and connection.autocommit and state.startswith("42"))
+        again = taken and idle and connection.autocommit and state.startswith("42")
+        return bool(again and not self.cursor.name)  # a portal can be opened once
 
 
 class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
@@ -80,36 +88,45 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
 
     def execute(self, query: Any, vars: Any = None) -> None:
         """Execute a statement, which may hold PREDICT."""
-        sending = self._sending(query, vars)
-        if sending is None:
-            super().execute(query, vars)
-            return
-        with sending as prepared:
-            try:
-                super().execute(prepared.text, prepared.values(vars))
+        with _known(self.connection).lock:
+            sending = self._sending(query, vars)
+            if sending is None:
+                super().execute(query, vars)
                 return
-            except psycopg2.Error as error:
-                if not sending.is_stale(error):
-                    raise
-        self.execute(query, vars)
+            with sending as prepared:
+                try:
+                    super().execute(prepared.text, prepared.values(vars))
+                    return
+                except psycopg2.Error as error:
+                    if not sending.is_stale(error):
+                        raise
+            Predicting.execute(self, query, vars)
 
     def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
         """Execute a statement for many sets of parameters."""
-        sending = self._sending(query, ())
-        if sending is None:
-            super().executemany(query, vars_list)
-            return
-        with sending as prepared:
-            super().executemany(prepared.text, [prepared.values(values) for values in vars_list])
+        with _known(self.connection).lock:
+            sending = self._sending(query, ())
+            if sending is None:
+                super().executemany(query, vars_list)
+                return
+            with sending as prepared:
+                super().executemany(prepared.text, [prepared.values(values) for values in vars_list])
 
     def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
         """Run a COPY, of a query that may hold PREDICT."""
-        sending = self._sending(sql, None)
-        if sending is None:
-            super().copy_expert(sql, file, size)
-            return
-        with sending as prepared:
-            super().copy_expert(prepared.text, file, size)
+        with _known(self.connection).lock:
+            sending = self._sending(sql, None)
+            if sending is None:
+                super().copy_expert(sql, file, size)
+                return
+            with sending as prepared:
+                super().copy_expert(prepared.text, file, size)
+
+    def callproc(self, procname: Any, *parameters: Any) -> Any:
+        """Call a function, which may do anything."""
+        with _known(self.connection).lock:
+            _look(self.connection, "CALL")
+            return super().callproc(procname, *parameters)
 
     def _sending(self, query: Any, values: Any) -> _Sending | None:
         """Return a statement that has to be sent with another text."""
@@ -118,12 +135,15 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
             return None
         if isinstance(query, bytes):
             text = query.decode(psycopg2.extensions.encodings[connection.encoding], "replace")
+        elif isinstance(query, psycopg2.sql.Composable):
+            text = query.as_string(connection)
+        elif isinstance(query, str):
+            text = query
         else:
-            text = query if isinstance(query, str) else query.as_string(connection)
+            return None  # which is for psycopg2 to say
+        if not _look(connection, text) or (isinstance(query, bytes) and "\ufffd" in text):
+            return None  # what is malformed is for the server to say
         lately = _known(connection)
-        idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        if not lately.look(text, idle=idle):
-            return None
         if connection.async_:
             raise psycopg2.NotSupportedError("PREDICT does not work on asynchronous connections of psycopg2")
         sending = _Sending(self, text, values, lately)
@@ -143,9 +163,16 @@ def predicting(cursor: type[Any]) -> type[Any]:
 
 
 def install(connection: Any, deployments: Deployments | None = None) -> None:
-    """Have a psycopg2 connection's cursors take PREDICT, whatever their class is.
+    """Have a psycopg2 connection's cursors take PREDICT, whatever its own class for them is.
+
+    A class that is named at ``connection.cursor(cursor_factory=…)`` has to be :func:`predicting` of it.
 
     :param deployments: heard of, so that answers may be taken for granted for longer
     """
     _known(connection).deployments = deployments
-    connection.cursor_factory = predicting(connection.cursor_factory or psycopg2.extensions.cursor)
+    factory = connection.cursor_factory
+    if factory is None:
+        # its class may have an opinion of its own
+        with connection.cursor() as made:
+            factory = type(made)
+    connection.cursor_factory = predicting(factory)

@@ -53,9 +53,13 @@ def _made(fields: dict[str, Any], sql: str, position: int | None) -> Any:
     except KeyError:
         cls = psycopg2.DatabaseError
     fields["statement_position"] = None if position is None else str(position)
-    made = _with_diagnostics(cls)(message + "\n")
+    return _restored(cls, (message + "\n",), fields["sqlstate"], f"ERROR:  {message}\n", fields)
+
+
+def _restored(cls: type, arguments: tuple[Any, ...], code: str, text: str, fields: dict[str, Any]) -> Any:
+    made = _with_diagnostics(cls)(*arguments)
     # psycopg2 sets these two where it unpickles an error, and nowhere else from Python
-    made.__setstate__({"pgcode": fields["sqlstate"], "pgerror": f"ERROR:  {message}\n"})
+    made.__setstate__({"pgcode": code, "pgerror": text})
     made.__dict__["_diag"] = SimpleNamespace(**fields)
     return made
 
@@ -67,6 +71,13 @@ def _with_diagnostics(cls: type) -> type:
     """Return an error class whose ``diag`` can be given; the C one reads a result of libpq's."""
     made = _classes.get(cls)
     if made is None:
-        namespace = {"__module__": cls.__module__, "diag": property(lambda self: self.__dict__["_diag"])}
+        namespace = {
+            "__module__": cls.__module__,
+            "diag": property(lambda self: self.__dict__["_diag"]),
+            "__reduce__": lambda self: (
+                _restored,
+                (cls, self.args, self.pgcode, self.pgerror, vars(self.diag)),
+            ),
+        }
         made = _classes[cls] = type(cls.__name__, (cls,), namespace)
     return made

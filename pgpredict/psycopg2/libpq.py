@@ -47,6 +47,7 @@ class Libpq:
             ("PQresultStatus", number, [pointer]),
             ("PQresultErrorField", text, [pointer, number]),
             ("PQerrorMessage", text, [pointer]),
+            ("PQstatus", number, [pointer]),
             ("PQnfields", number, [pointer]),
             ("PQfname", text, [pointer, number]),
             ("PQftype", ctypes.c_uint, [pointer, number]),

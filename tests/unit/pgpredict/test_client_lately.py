@@ -104,3 +104,40 @@ def test_longer_where_deployments_are_heard_of(monkeypatch: pytest.MonkeyPatch) 
     listener.hears = False
     clock.now += 1
     assert asked(known, "SELECT 1") is None
+
+
+def test_an_answer_is_as_old_as_its_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer may wait for a lock, and a deployment may be heard of meanwhile."""
+    clock, known = Clock(monkeypatch), Lately[str]()
+    known.look("SELECT 1", idle=True)
+    assert known.get("SELECT 1") is None
+    clock.now += 10
+    known.put("SELECT 1", "made")
+    assert known.get("SELECT 1") is None
+    listener = Listener()
+    known.deployments = listener  # type: ignore[assignment]
+    assert known.get("SELECT 1") is None
+    listener.number += 1
+    known.put("SELECT 1", "made")
+    assert known.get("SELECT 1") is None
+
+
+def test_a_transactions_answers_end_with_it() -> None:
+    known = Lately[str]()
+    assert [asked(known, "SELECT 1", idle=False) for _ in range(2)] == [None, "made"]
+    # perhaps of a snapshot that was minutes old
+    assert [asked(known, "SELECT 1", idle=True) for _ in range(2)] == [None, "made"]
+    assert asked(known, "SELECT 1", idle=False) == "made"
+
+
+def test_a_statement_that_is_its_own_transaction_makes_the_next_one_no_dirtier() -> None:
+    known = Lately[str]()
+    known.look("SET application_name = x", idle=True, alone=True)
+    assert [asked(known, "SELECT 1", idle=False) for _ in range(2)] == [None, "made"]
+    known.look("BEGIN; SET LOCAL search_path = x", idle=True, alone=True)
+    assert [asked(known, "SELECT 1", idle=False) for _ in range(2)] == [None, None]
+
+
+def test_long_texts_are_not_held() -> None:
+    known, long = Lately[str](), "SELECT " + "1, " * 10_000 + "1"
+    assert [asked(known, long), asked(known, long)] == [None, None]
