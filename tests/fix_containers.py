@@ -100,12 +100,15 @@ class Images:
 def images(request: pytest.FixtureRequest) -> Iterator[Images]:
     """The three images, built."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
+    capturing = request.config.pluginmanager.getplugin("capturemanager")
     start = time.monotonic()
 
     def said(line: str) -> None:
-        reporter.write_line(f"  {time.monotonic() - start:5.0f} s  {line}")
+        with capturing.global_and_fixture_disabled():
+            reporter.write_line(f"  {time.monotonic() - start:5.0f} s  {line}")
 
-    reporter.ensure_newline()
+    with capturing.global_and_fixture_disabled():
+        reporter.ensure_newline()
     name = chosen_engine(said)
     if name != "chroot":
         build_with(name, said)

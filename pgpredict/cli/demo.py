@@ -76,9 +76,10 @@ def opened(cluster: Cluster | None, dsn: str | None) -> psycopg.Connection:
         return cluster.connect(autocommit=True)
     connection = connect(dsn, autocommit=True)
     if extension_version(connection) is None:
+        name = connection.info.dbname
         connection.close()
         raise ServerError(
-            f"the database {connection.info.dbname!r} does not have the extension 'pgpredict'",
+            f"the database {name!r} does not have the extension 'pgpredict'",
             hint="CREATE EXTENSION pgpredict CASCADE, or pgpredict install",
         )
     return connection
