@@ -19,7 +19,7 @@ from pgpredict.errors import InvalidInput
 from pgpredict.server import Home
 from pgpredict.server.local import up
 
-from . import batch, hooks, memory, orm_django, planning, rewriting, single, suite
+from . import batch, hooks, memory, models, orm_django, planning, rewriting, single, suite
 from .flights import flights
 from .report import DOCUMENT, Finding, console, markdown, occasion, setting, show, write
 from .workspace import deployed, rewritten, workspace
@@ -183,7 +183,8 @@ def measure_memory(
                 dsn, statement, batch.scan_sql(case, times=MANY), f"{rows * MANY:,} rows, {case.title}"
             )
         )
-    return {"Memory": findings}
+    say("memory of a model, by algorithm")
+    return {"Memory": findings, "Memory of a model in the runtime": models.measure(connection)}
 
 
 def main() -> None:

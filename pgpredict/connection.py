@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pwd
+from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pgpredict.errors import InvalidInput, ServerError
+from pgpredict.server.account import Account, acting_as
 from pgpredict.server.local import local_dsn
 
 #: libpq reads these itself; any of them means that the user has a server of their own in mind
@@ -50,6 +54,34 @@ def connect(dsn: str | None = None, **kwargs: Any) -> psycopg.Connection:
     except psycopg.ProgrammingError as error:
         raise InvalidInput(f"the connection string is invalid: {str(error).strip()}", hint=hint) from error
     return connection
+
+
+def connect_as_owner(dsn: str, **kwargs: Any) -> psycopg.Connection:
+    """Open a connection to a server; as root, over its unix socket, as the account that it runs under.
+
+    Root is nobody to a server that asks for its peer, and may become that account anyway.
+
+    :raises ServerError: if the server cannot be reached
+    :raises InvalidInput: if the connection string is none
+    """
+    with acting_as(server_owner(dsn)):
+        return connect(dsn, **kwargs)
+
+
+def server_owner(dsn: str) -> Account:
+    """Return the account that a connection string's unix socket belongs to, ourselves where there is none."""
+    uid = os.geteuid()
+    try:
+        known = conninfo_to_dict(dsn)
+        port = known.get("port") or os.environ.get("PGPORT") or 5432
+        directory = Path(str(known.get("host") or os.environ.get("PGHOST") or ""))
+        if directory.is_absolute():
+            uid = (directory / f".s.PGSQL.{port}").stat().st_uid
+        entry = pwd.getpwuid(uid)
+    except (psycopg.ProgrammingError, OSError, KeyError):
+        # connecting tells better what is wrong
+        return Account("", os.geteuid(), os.getegid(), switch=False)
+    return Account(entry.pw_name, uid, entry.pw_gid, switch=os.geteuid() == 0 != uid)
 
 
 def _hint(chosen: str) -> str | None:

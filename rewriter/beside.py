@@ -52,7 +52,7 @@ class Beside(InPlace):
             check_items(
                 [item.span for item in call.items or () if item.feature], self.scopes.of(call).context
             )
-            self.splicer.replace(call.span, self.null_of(call))
+            self.splicer.replace(call.span, self.unread(call))
             del self.inputs[call.first]
         if self.explains or (self.setting.forced is None and any(map(is_large, plan.runs))):
             plan.rows = self._rows(plan)

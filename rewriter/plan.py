@@ -39,6 +39,8 @@ class Input:
     :ivar type: the expression's type where it is a plain column, else None
     :ivar column: alias and name of a column that was bound by name; the alias is empty for a merged column
     :ivar at: offset in the statement that errors about it point to
+    :ivar has_parameter: whether the expression holds a parameter. Such a feature is never left out:
+        PostgreSQL finds the type of every number up to the highest one where it is used
     """
 
     feature: Feature
@@ -46,6 +48,7 @@ class Input:
     type: str | None = None
     column: tuple[str, str] | None = None
     at: int = 0
+    has_parameter: bool = False
 
 
 @dataclasses.dataclass

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .catalog import Catalog, ModelInfo
 from .choose import stored
 from .dml import find_dml
+from .emit.convert import type_name
 from .emit.outputs import result_type
 from .forms import Call
 from .names import RESERVED, prefix_free_of, quote
@@ -62,6 +63,19 @@ class State:
     def null_of(self, call: Call) -> list[str]:
         """Return a NULL of a form's type and name."""
         return [f"(SELECT NULL::{result_type(call, self.model_of(call))} AS {call.name})"]
+
+    def unread(self, call: Call) -> list[Piece]:
+        """Return a NULL of a form's type and name that still holds the form's parameters beside its features.
+
+        PostgreSQL finds the type of every number up to the highest one where it is used.
+        """
+        target = type_name(self.model_of(call).signature.target.type)
+        held: list[Piece] = []
+        for span, type_ in ((call.label, target), (call.top, "integer"), (call.cutoff, "double precision")):
+            if span is not None and "$" in self.sql[span.start : span.end]:
+                held += [", (" if held else "(", span, f")::{type_}"]
+        (null,) = self.null_of(call)
+        return [f"{null[:-1]} FROM (SELECT ", *held, f") AS {self.prefix}n)"] if held else [null]
 
     def null_over(self, call: Call, inputs: Sequence[Input]) -> list[Piece]:
         """Return a NULL that depends on features, which may decide whose an aggregate around it is."""

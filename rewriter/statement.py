@@ -23,7 +23,7 @@ from .explain import Report, find_explain
 from .forms import Call, find_calls, is_name_of_something
 from .modify import LEAST_ROWS, Modification, modification, table_name
 from .names import quote
-from .plan import Plan, Run, join_equal
+from .plan import Input, Plan, Run, join_equal
 from .rules import RULES, Rule
 from .scan import Token, mentions, scan
 from .scope import Block, innermost, is_word
@@ -169,7 +169,7 @@ class _Statement(Beside):
             self.probe.replace(call.span, self.null_of(call))
         # inner ones first: the FROM of a query around holds them
         for call in sorted(ours, key=self.scopes.beginning, reverse=True):
-            inputs = bind(call, self.model_of(call), self.scopes.of(call))
+            inputs = self._marked(bind(call, self.model_of(call), self.scopes.of(call)))
             self.inputs[call.first] = inputs
             if self.scopes.decides_levels(call):
                 self.probe.replace(call.span, self.null_over(call, inputs))
@@ -256,6 +256,19 @@ class _Statement(Beside):
             f'model "{".".join(call.path)}" does not exist',
             hint=f"did you mean {' or '.join(close)}?" if close else "SELECT name FROM ml.models lists yours",
             position=call.model_position,
+        )
+
+    def _marked(self, inputs: Sequence[Input]) -> tuple[Input, ...]:
+        """Mark the features that hold parameters."""
+        return tuple(
+            dataclasses.replace(
+                input_,
+                has_parameter=any(
+                    isinstance(piece, Span) and "$" in self.sql[piece.start : piece.end]
+                    for piece in input_.pieces
+                ),
+            )
+            for input_ in inputs
         )
 
     def _block(self, call: Call, calls: Sequence[Call]) -> Block | None:

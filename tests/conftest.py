@@ -24,4 +24,5 @@ pytest_plugins = [
     "tests.fix_flights",
     "tests.fix_examples",
     "tests.fix_sqlalchemy",
+    "tests.fix_host",
 ]

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rewrite": ("pgpredict.cli.sql", "rewrite"),
     "runtime": ("pgpredict.cli.runtime", "runtime"),
     "proxy": ("pgpredict.cli.proxy", "proxy"),
+    "service": ("pgpredict.cli.service", "service"),
 }
 
 errors_console = Console(stderr=True)

@@ -10,6 +10,8 @@ from typing import Any
 
 import rich_click as click
 
+from pgpredict.notify import notify, watchdog_seconds
+
 from .examples import examples
 
 #: option, metavar or type, help; each is a setting of the same name
@@ -77,5 +79,27 @@ def proxy(config: Path | None, **options: Any) -> None:
     # a thread that rewrites must not hold up the bytes of all others
     sys.setswitchinterval(0.0005)
     service = Proxy(settings, lambda: make_settings(given, config))
+
+    async def serve() -> None:
+        # the watchdog hears of us as long as the loop turns that all sessions depend on
+        beating = asyncio.create_task(beat())
+        try:
+            await service.run(ready=tell_ready)
+        finally:
+            beating.cancel()
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(service.run())
+        runner.run(serve())
+
+
+def tell_ready() -> None:
+    """Tell the service manager that connections are taken."""
+    notify("READY=1")
+
+
+async def beat() -> None:
+    """Tell the service manager again and again that we live, if it wants to know."""
+    seconds = watchdog_seconds()
+    while seconds is not None:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(seconds)

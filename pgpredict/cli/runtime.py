@@ -67,6 +67,7 @@ from pgpredict.runtime.settings import RuntimeSettings, default_socket, parse_si
 @click.option("--log", type=click.Path(dir_okay=False), help="Log file. [default: standard error]")
 @click.option("--status", is_flag=True, help="Print the status of the runtime on the socket, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --status: print JSON.")
+@click.option("--metrics", is_flag=True, help="Print the status as Prometheus reads it, and end.")
 def runtime(
     socket_path: Path,
     dsn: str,
@@ -79,6 +80,7 @@ def runtime(
     log: str | None,
     status: bool,
     as_json: bool,
+    metrics: bool,
 ) -> None:
     """Run the inference process in the foreground, for the server on this machine.
 
@@ -92,9 +94,15 @@ def runtime(
         pgpredict runtime --status
         pgpredict runtime --status --json
     """  # noqa: D301 - click marks a verbatim paragraph with the character
-    if status:
+    if status or metrics:
         with RuntimeClient(socket_path) as client:
-            show(client.status(), as_json)
+            found = client.status()
+        if metrics:
+            from pgpredict.runtime.metrics import exposition
+
+            click.echo(exposition(found), nl=False)
+        else:
+            show(found, as_json)
         return
     # NumPy and ONNX Runtime are the worker's; the supervisor stays small
     from pgpredict.runtime.supervisor import Supervisor

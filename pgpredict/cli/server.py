@@ -12,11 +12,12 @@ import rich_click as click
 from rich.markup import escape
 from rich.table import Table
 
-from pgpredict.connection import connect
+from pgpredict.connection import connect_as_owner
+from pgpredict.doctor import examine
 from pgpredict.server import Home
+from pgpredict.server.checks import Check
 from pgpredict.server.cluster import DATABASE, SUPERUSER
-from pgpredict.server.doctor import Check, examine
-from pgpredict.server.foreign import DEFAULT_SOCKET, install_into
+from pgpredict.server.foreign import DEFAULT_SOCKET, Installed, install_into
 from pgpredict.server.local import down as bring_down
 from pgpredict.server.local import running_cluster
 from pgpredict.server.local import up as bring_up
@@ -185,17 +186,23 @@ def psql(arguments: tuple[str, ...]) -> None:
 
 
 @click.command(
-    epilog=examples("pgpredict doctor", """pgpredict doctor --json | jq '.[] | select(.state == "fail")'""")
+    epilog=examples(
+        "pgpredict doctor",
+        """pgpredict doctor --json | jq '.[] | select(.state == "fail")'""",
+        "pgpredict doctor --dsn 'host=db.internal dbname=shop user=postgres'",
+    )
 )
+@click.option("--dsn", help="A server to look at as well, wherever it runs; as a superuser.")
 @json_option
-def doctor(as_json: bool) -> None:
+def doctor(dsn: str | None, as_json: bool) -> None:
     """Check everything that predictions need, and say how to mend what is wrong.
 
-    Server, Multicorn, Pythons, versions, permissions, disk, the runtime, artifacts against their hashes,
-    and one live prediction of each deployed model. Exit code 1 if something is wrong.
+    Looks at what it finds: the local server, services of this host under systemd, the inside of a container.
+    Server, Multicorn, Pythons, versions, permissions, disk, units, the runtime, artifacts against their
+    hashes, and one live prediction of each deployed model. Exit code 1 if something is wrong.
     """
     checks: list[Check] = []
-    for check in examine(Home.default()):
+    for check in examine(Home.default(), dsn):
         checks.append(check)
         if not as_json:
             print_check(check)
@@ -229,22 +236,34 @@ def install(dsn: str, socket: str) -> None:
     """Install pgpredict into the database DSN of a server of yours.
 
     Needs a superuser and Multicorn. What cannot be done from here is said precisely; then run it again.
+    Root connects over the server's unix socket as the server's account.
     """
     if not socket.startswith("/") or len(os.fsencode(socket)) > 107:
         raise click.UsageError(f"--socket {socket!r} is not an absolute path of at most 107 bytes")
-    with connect(dsn) as connection:
+    with connect_as_owner(dsn) as connection:
         result = install_into(connection, socket)
-        info = connection.info
-        place = f"host={info.host} port={info.port} user=pgpredict_runtime dbname={info.dbname}"
+        place = f"host={connection.info.host} port={connection.info.port} user=pgpredict_runtime"
     for line in result.done:
         console.print(f"[green]✓[/] {escape(line)}", highlight=False, soft_wrap=True)
-    owner, account = result.owner or "the account of the server", result.owner or "ACCOUNT"
-    console.print(
-        f"\nStart the runtime on the server's machine, as {owner}, in a directory closed to others:\n"
+    console.print(next_steps(result, socket, place), markup=False, highlight=False, soft_wrap=True)
+
+
+def next_steps(result: Installed, socket: str, place: str) -> str:
+    """Return what is left to do on the server's machine.
+
+    :param socket: where the runtime will listen
+    :param place: connection string of the runtime
+    """
+    account = result.owner or "ACCOUNT"
+    access = f"""
+Let the runtime in, which is the server's account, as the role pgpredict_runtime, and reload the server:
+  {result.ident_file}:  pgpredict {account} pgpredict_runtime
+  {result.hba_file}, before other lines:  local all pgpredict_runtime peer map=pgpredict
+Start the runtime on the server's machine, as {account}:
+"""
+    if socket == DEFAULT_SOCKET:
+        access += "  pgpredict service install          # with the proxy, under systemd; or by hand\n"
+    return access + (
         f"  install -d -m 0700 -o {account} {Path(socket).parent}\n"
-        f"  sudo -u {account} pgpredict runtime --socket {socket} --dsn '{place}'\n"
-        "pg_hba.conf has to let the role pgpredict_runtime in (a line with 'peer map=…', or a password).",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"  runuser -u {account} -- pgpredict runtime --socket {socket} --dsn '{place}'"
     )

@@ -93,7 +93,7 @@ def _problems(connection: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _predict(connection: Any) -> Iterator[tuple[str, str, str]]:
-    from pgpredict.server.doctor import SAMPLES
+    from pgpredict.server.checks import SAMPLES
 
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:

@@ -36,6 +36,8 @@ _FIRST_DELAY = 1.0
 _LAST_DELAY = 60.0
 #: seconds between two looks for somebody who waits for us to leave; PostgreSQL waits for 5
 _LOOK_EVERY = 1.0
+#: how often a standby is looked at, which may have become a primary
+_STANDBY_DELAY = 10.0
 _WAKE = object()
 # dropped or renamed; copied
 _WANTED_ALONE = """
@@ -54,6 +56,7 @@ class _Watched:
     connection: psycopg.Connection[tuple[Any, ...]] | None = None
     retry_at: float = 0.0
     delay: float = _FIRST_DELAY
+    standby: bool = False
 
 
 class DeploymentListener:
@@ -167,8 +170,12 @@ class DeploymentListener:
                 del self._watched[oid]
 
     def _connect(self, database: int | None, item: _Watched) -> None:
+        connection = None
         try:
             connection = self._databases.connect(database)
+            if connection.execute("SELECT pg_catalog.pg_is_in_recovery()").fetchone() == (True,):
+                self._leave_standby(database, item, connection)
+                return
             connection.execute(f"LISTEN {CHANNEL}")
             if database is None:
                 self._home = connection.execute(_OID).fetchall()[0][0]
@@ -177,15 +184,26 @@ class DeploymentListener:
                 del self._watched[database]
             return
         except (PgpredictError, psycopg.Error) as error:
+            if connection is not None:
+                connection.close()
             item.retry_at = time.monotonic() + item.delay
             item.delay = min(item.delay * 2, _LAST_DELAY)
             logger.warning(
                 "event=listen_failed database=%s retry_s=%.0f error=%r", database, item.delay, str(error)
             )
             return
-        item.connection, item.delay = connection, _FIRST_DELAY
+        item.connection, item.delay, item.standby = connection, _FIRST_DELAY, False
         self._selector.register(connection.fileno(), selectors.EVENT_READ, database)
         logger.info("event=listen database=%s", database)
+
+    def _leave_standby(
+        self, database: int | None, item: _Watched, connection: psycopg.Connection[tuple[Any, ...]]
+    ) -> None:
+        """Come again later: a standby sends no notices, and models are loaded with their first prediction."""
+        connection.close()
+        if not item.standby:
+            logger.info("event=listen_standby database=%s retry_s=%.0f", database, _STANDBY_DELAY)
+        item.standby, item.retry_at = True, time.monotonic() + _STANDBY_DELAY
 
     def _close(self, item: _Watched) -> None:
         if item.connection is not None:

@@ -22,6 +22,8 @@ from types import FrameType
 
 import psutil
 
+from pgpredict.notify import inherited_environment, notify
+
 from .client import RuntimeClient
 from .errors import NotRunning, RuntimeFailure
 from .process import listening_socket, set_up_logging
@@ -63,6 +65,7 @@ class Supervisor:
         with listening_socket(Path(self._settings.socket)) as listener:
             while not self._stopping:
                 self._run_worker(listener)
+            notify("STOPPING=1")
         logger.info("event=stopped")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -97,7 +100,7 @@ class Supervisor:
             stdin=subprocess.PIPE,
             pass_fds=[listener.fileno()],
             # one arena for each of many threads would keep what they all once needed
-            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+            env={**inherited_environment(), "MALLOC_ARENA_MAX": "2"},
         )
         with contextlib.suppress(BrokenPipeError):  # it has died already, which _watch will find
             if worker.stdin is not None:
@@ -108,13 +111,17 @@ class Supervisor:
     def _watch(self, worker: subprocess.Popen[bytes]) -> None:
         """Return when the worker has ended, must end, or we are told to stop."""
         answered = computed = time.monotonic()
-        used = 0.0
+        used, known = 0.0, False
         while not self._stopping and worker.poll() is None:
+            # of a worker that is stuck we take care ourselves; the manager's watchdog is for us
+            notify("WATCHDOG=1")
             self._wait(worker, _HEARTBEAT_SECONDS)
             if self._stopping or worker.poll() is not None:
                 return
             if self._answers():
                 answered = time.monotonic()
+                if not known:
+                    known = notify("READY=1", f"STATUS=worker {worker.pid}, {self._restarts} before it")
                 continue
             now = time.monotonic()
             total = _processor_seconds(worker.pid)
@@ -165,6 +172,7 @@ class Supervisor:
             hint="its log tells why; a model may be too large for this machine's memory",
         )
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            notify("WATCHDOG=1")
             if select.select([listener], [], [], min(left, 0.2))[0]:
                 refuse(listener.accept()[0], error)
 

@@ -45,12 +45,16 @@ def make_database(cluster: Cluster, name: str = DATABASE, progress: Progress = S
 def renew_password(cluster: Cluster) -> None:
     """Give the superuser a new password if the file of the last one is gone.
 
+    A standby's is its primary's.
+
     :param cluster: a running cluster
     """
     if cluster.home.password_file.exists():
         return
     password = secrets.token_urlsafe(24)
     with cluster.connect("postgres") as connection:
+        if connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,):
+            return
         # hashed here: a statement may end up in a log
         secret = connection.pgconn.encrypt_password(password.encode(), SUPERUSER.encode(), b"scram-sha-256")
         connection.execute(

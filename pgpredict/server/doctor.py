@@ -1,23 +1,17 @@
-"""Every precondition of predictions, checked one by one, with what mends each."""
+"""Every precondition of the local server's predictions, checked one by one, with what mends each."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
-
-import psycopg
-from psycopg import sql
+from collections.abc import Iterator
 
 from pgpredict.errors import PgpredictError
 
 from .account import can_read
-from .cluster import Cluster
+from .checks import Check, check_database, check_disk, check_settings, guarded
+from .cluster import DATABASE, Cluster
 from .daemon import interpreter, log_path
-from .database import RUNTIME_ROLE, available_version, extension_version
+from .database import RUNTIME_ROLE
 from .home import Home
 from .local import current_cluster, databases
 from .private import find_servers, why_not_fetchable
@@ -25,41 +19,8 @@ from .proxy import answers, proxy_port, proxy_process
 from .queries import query
 from .runtime import ask, runtime_exists, runtime_process
 
-State = Literal["ok", "warn", "fail"]
-
-#: bytes; below them the disk is a failure, a warning
-DISK_FAIL, DISK_WARN = 200 << 20, 2 << 30
 OLDEST_PYTHON = (3, 9)
 UP = "run 'pgpredict up'"
-#: by kind of feature, as JSON has them; texts are empty
-SAMPLES = {
-    "number": 0,
-    "boolean": False,
-    "date": "2000-01-01",
-    "timestamp": "2000-01-01 00:00:00",
-    "timestamptz": "2000-01-01 00:00:00+00",
-    "time": "12:00:00",
-}
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report.
-
-    :param name: what was looked at
-    :param state: how it is
-    :param message: what was found
-    :param mend: what to do about it; empty if nothing
-    """
-
-    name: str
-    state: State
-    message: str
-    mend: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return the line as JSON."""
-        return asdict(self)
 
 
 def examine(home: Home) -> Iterator[Check]:
@@ -67,8 +28,10 @@ def examine(home: Home) -> Iterator[Check]:
 
     :param home: the local server's home; it is not changed
     """
-    yield from _guarded("servers", lambda: check_servers(home))
-    yield from _guarded("disk", lambda: check_disk(home))
+    yield from guarded("servers", lambda: check_servers(home))
+    yield from guarded(
+        "disk", lambda: check_disk(home.path, "make room, or move PGPREDICT_HOME to a larger disk")
+    )
     try:
         cluster = current_cluster(home)
     except PgpredictError as error:
@@ -77,32 +40,30 @@ def examine(home: Home) -> Iterator[Check]:
     if cluster is None:
         yield Check("server", "fail", f"there is no local server in {str(home.path)!r} yet", UP)
         return
-    yield from _guarded("Python of the server", lambda: check_python(cluster))
+    yield from guarded("Python of the server", lambda: check_python(cluster))
     try:
         cluster.pid()
     except PgpredictError as error:
         yield Check("server", "fail", error.message, error.hint or "")
         return
-    yield from _guarded("permissions", lambda: check_permissions(cluster))
+    yield from guarded("permissions", lambda: check_permissions(cluster))
     if cluster.pid() is None:
         yield Check("server", "fail", "the server does not run", UP)
     else:
-        yield from _guarded("server", lambda: check_server(cluster))
-    yield from _guarded("runtime", lambda: check_runtime(cluster))
-    yield from _guarded("proxy", lambda: check_proxy(cluster))
+        yield from guarded("server", lambda: check_server(cluster))
+    yield from guarded("runtime", lambda: check_runtime(cluster))
+    yield from guarded("proxy", lambda: check_proxy(cluster))
     if cluster.pid() is not None:
         for name in databases(cluster):
-            yield from _guarded(f"database {name}", lambda name=name: check_database(cluster, name))  # type: ignore[misc]
+            yield from guarded(f"database {name}", lambda name=name: check_one_database(cluster, name))  # type: ignore[misc]
 
 
-def _guarded(name: str, check: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    # one check that breaks must not hide the others
-    try:
-        yield from check()
-    except PgpredictError as error:
-        yield Check(name, "fail", error.message, error.hint or "")
-    except (OSError, psycopg.Error) as error:
-        yield Check(name, "fail", f"{str(error).strip()}")
+def check_one_database(cluster: Cluster, name: str) -> Iterator[Check]:
+    """Look at one database of the local server."""
+    with cluster.connect(name, autocommit=True) as connection:
+        yield from check_database(
+            connection, UP, f"see the server's log; then {UP}", required=name == DATABASE
+        )
 
 
 def check_servers(home: Home) -> Iterator[Check]:
@@ -122,15 +83,6 @@ def check_servers(home: Home) -> Iterator[Check]:
         yield Check(
             "servers", "fail", f"no PostgreSQL with Multicorn, and none to fetch: {why_not_fetchable()}", mend
         )
-
-
-def check_disk(home: Home) -> Iterator[Check]:
-    """Look at the room that is left."""
-    path = next(parent for parent in (home.path, *home.path.parents) if parent.exists())
-    free = shutil.disk_usage(path).free
-    state: State = "fail" if free < DISK_FAIL else "warn" if free < DISK_WARN else "ok"
-    mend = "" if state == "ok" else "make room, or move PGPREDICT_HOME to a larger disk"
-    yield Check("disk", state, f"{free / (1 << 30):.1f} GB free at {str(path)!r}", mend)
 
 
 def check_python(cluster: Cluster) -> Iterator[Check]:
@@ -193,7 +145,7 @@ def check_server(cluster: Cluster) -> Iterator[Check]:
         row = connection.execute(query("server")).fetchone()
         if row is None:
             return
-        version, port, jit, work_mem, share = row
+        version, port, share = row
         yield Check("server", "ok", f"PostgreSQL {version}, process {cluster.pid()}, port {port}")
         if str(version) != cluster.install.version:
             mend = "run 'pgpredict up --restart'"
@@ -201,12 +153,7 @@ def check_server(cluster: Cluster) -> Iterator[Check]:
         if not str(share).startswith(str(cluster.home.path)):
             mend = "run 'pgpredict down', then 'pgpredict up'"
             yield Check("server", "fail", f"it runs from {share!r}, not from our tree", mend)
-        if jit != "off":
-            mend = "remove 'jit' from postgresql.conf; compiling costs 100 ms and more a query"
-            yield Check("setting jit", "warn", f"jit is {jit}", mend)
-        if work_mem < 64 << 20:
-            mend = "set work_mem to 64MB or more; batches are sorted on disk with less"
-            yield Check("setting work_mem", "warn", f"work_mem is {work_mem >> 20} MB", mend)
+        yield from check_settings(connection)
         if connection.execute(query("runtime_role"), (RUNTIME_ROLE,)).fetchone() != (True,):
             yield Check("role", "fail", f"the role {RUNTIME_ROLE!r} is missing or may not log in", UP)
 
@@ -243,62 +190,3 @@ def check_proxy(cluster: Cluster) -> Iterator[Check]:
         )
     else:
         yield Check("proxy", "ok", f"process {process.pid} answers on port {proxy_port(cluster)}")
-
-
-def check_database(cluster: Cluster, name: str) -> Iterator[Check]:
-    """Look at one database: extension, artifacts, and a prediction that goes all the way."""
-    title = f"database {name}"
-    with cluster.connect(name, autocommit=True) as connection:
-        installed = extension_version(connection)
-        if installed is None:
-            if name == "pgpredict":
-                yield Check(title, "fail", "the extension pgpredict is missing", UP)
-            return
-        if installed != available_version():
-            yield Check(title, "fail", f"extension {installed}, but {available_version()} is here", UP)
-            return
-        yield Check(title, "ok", f"extension {installed}")
-        bad = connection.execute(query("bad_artifacts")).fetchall()
-        for model, version, problem in bad:
-            mend = f"train {model!r} again, or restore its artifact from a backup"
-            yield Check(f"{title}: {model}", "fail", f"version {version}: its artifact {problem}", mend)
-        if not bad:
-            row = connection.execute(query("artifacts")).fetchone()
-            yield Check(f"{title}: artifacts", "ok", f"{row[0] if row else 0} artifacts fit their hashes")
-        yield from check_predictions(connection, title)
-
-
-def check_predictions(connection: psycopg.Connection, title: str) -> Iterator[Check]:
-    """Ask each deployed model for one prediction, through the server and the runtime.
-
-    All features are NULL, or samples of their kinds where NULL is an error.
-    """
-    models = connection.execute(query("deployed")).fetchall()
-    if not models:
-        yield Check(f"{title}: predictions", "ok", "no model is deployed yet")
-    for model, on_missing, features in models:
-        statement = sql.SQL("SELECT prediction FROM models.{} WHERE features = %s").format(
-            sql.Identifier(model)
-        )
-        sampled = on_missing == "error"
-        row = {name: SAMPLES.get(kind, "") if sampled else None for name, kind in features}
-        try:
-            rows = connection.execute(statement, (json.dumps(row),)).fetchall()
-        except psycopg.Error as error:
-            mend = error.diag.message_hint or f"see the server's log; then {UP}"
-            yield Check(
-                f"{title}: {model}", "fail", f"no prediction: {error.diag.message_primary or error}", mend
-            )
-            continue
-        if len(rows) == 1:
-            given = "a sample row" if sampled else "all features NULL"
-            yield Check(f"{title}: {model}", "ok", f"predicts ({given}: {_short(rows[0][0])})")
-        else:
-            yield Check(
-                f"{title}: {model}", "fail", f"{len(rows)} rows came back for one", "report this as a defect"
-            )
-
-
-def _short(value: Any) -> str:
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -13,7 +13,7 @@ from psycopg import sql
 from pgpredict.errors import ServerError
 
 from .account import run
-from .database import RUNTIME_ROLE, allow_runtime, available_version, make_extension
+from .database import RUNTIME_ROLE, allow_runtime, available_version, extension_version, make_extension
 from .home import write_atomically
 from .install import ServerInstall
 from .library import source_directory
@@ -30,11 +30,15 @@ class Installed:
     :param version: the extension's version
     :param done: steps that were done
     :param owner: account that the server runs under; empty if unknown
+    :param hba_file: where the server keeps who may log in
+    :param ident_file: where it keeps which accounts are which roles
     """
 
     version: str
     done: list[str] = field(default_factory=list)
     owner: str = ""
+    hba_file: str = ""
+    ident_file: str = ""
 
 
 def install_into(connection: psycopg.Connection, socket: str = DEFAULT_SOCKET) -> Installed:
@@ -50,20 +54,33 @@ def install_into(connection: psycopg.Connection, socket: str = DEFAULT_SOCKET) -
     check_multicorn(connection)
     server = local_install(connection)
     result = Installed("")
-    if offered_version(connection) != available_version():
+    standby = connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+    if offered_version(connection) != available_version() or not extension_is_current(server):
         result.done += copy_extension(connection, server)
-    if not wrapper_is_importable(connection):
+    if not (wrapper_is_current(server, required=standby) and (standby or wrapper_is_importable(connection))):
         result.done += copy_wrapper(connection, server)
-    result.version = make_extension(connection)
-    result.done.append(f"extension pgpredict {result.version}")
-    allow_runtime(connection)
-    result.done.append(f"role {RUNTIME_ROLE} may log in")
-    set_socket(connection, socket)
-    result.done.append(f"the server looks for the runtime on {socket}")
+    if standby:
+        result.version = extension_version(connection) or ""
+        result.done.append("a standby: what is in the database comes from its primary")
+    else:
+        result.done += set_up(connection, socket, result)
+    result.hba_file, result.ident_file = setting(connection, "hba_file"), setting(connection, "ident_file")
     if server is not None:
         directory = setting(connection, "data_directory")
         result.owner = Path(directory).owner() if os.path.lexists(directory) else ""
     return result
+
+
+def set_up(connection: psycopg.Connection, socket: str, result: Installed) -> list[str]:
+    """Make or update the extension, and what belongs to it; return what was done."""
+    result.version = make_extension(connection)
+    allow_runtime(connection)
+    set_socket(connection, socket)
+    return [
+        f"extension pgpredict {result.version}",
+        f"role {RUNTIME_ROLE} may log in",
+        f"the server looks for the runtime on {socket}",
+    ]
 
 
 def check_superuser(connection: psycopg.Connection) -> None:
@@ -123,6 +140,30 @@ def local_install(connection: psycopg.Connection) -> ServerInstall | None:
     return ServerInstall(version, Path(parts["BINDIR"]), Path(parts["SHAREDIR"]), Path(parts["PKGLIBDIR"]))
 
 
+def extension_is_current(server: ServerInstall | None) -> bool:
+    """Tell whether the extension's files are ours; of a server elsewhere the version has to do."""
+    if server is None:
+        return True
+    directory = server.sharedir / "extension"
+    return all(
+        (directory / name).exists() and (directory / name).read_text(encoding="utf-8") == text
+        for name, text in extension_files().items()
+    )
+
+
+def wrapper_is_current(server: ServerInstall | None, *, required: bool) -> bool:
+    """Tell whether the server's local packages have no wrapper of another version.
+
+    :param required: whether one has to be there: a standby cannot try whether it finds one elsewhere
+    """
+    directory = site_directory(server) if server else None
+    installed = directory / "fdw" if directory else None
+    if installed is None or not installed.is_dir():
+        return not required
+    files = {path.name: path.read_bytes() for path in (source_directory() / "fdw").glob("*.py")}
+    return files == {path.name: path.read_bytes() for path in installed.glob("*.py")}
+
+
 def copy_extension(connection: psycopg.Connection, server: ServerInstall | None) -> list[str]:
     """Copy the extension's files to where the server looks for them.
 
@@ -167,7 +208,7 @@ def copy_wrapper(connection: psycopg.Connection, server: ServerInstall | None) -
         place = str(directory) if directory else "a directory on the sys.path of the server's Python"
         who = "as root" if server else "on the server's machine"
         raise ServerError(
-            "the server's Python cannot import the package 'fdw'",
+            "the server's Python does not find our version of the package 'fdw'",
             hint=f"{who}, run: cp -r {source} {place} (or add {source.parent} to PYTHONPATH in the server's "
             "environment and restart it)",
         )

@@ -13,6 +13,7 @@ from .home import Home
 from .install import ServerInstall
 from .private import SILENT, Progress, fetch, find_servers, why_not_fetchable
 from .proxy import start_proxy, stop_proxy
+from .queries import query
 from .runtime import start_runtime, stop_runtime
 
 
@@ -146,9 +147,8 @@ def update_extensions(cluster: Cluster, progress: Progress = SILENT) -> None:
 
 def databases(cluster: Cluster) -> list[str]:
     """Return the names of the databases of a running cluster that may be connected to."""
-    query = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
     with cluster.connect("postgres") as connection:
-        return [str(name) for (name,) in connection.execute(query)]
+        return [str(name) for (name,) in connection.execute(query("databases"))]
 
 
 def down(home: Home, progress: Progress = SILENT) -> bool:

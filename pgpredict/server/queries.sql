@@ -2,9 +2,11 @@
 -- What doctor and status want to know of a running server.
 SELECT split_part(current_setting('server_version'), ' ', 1),
        current_setting('port')::int,
-       current_setting('jit'),
-       (SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'work_mem'),
        (SELECT setting FROM pg_config WHERE name = 'SHAREDIR')
+
+-- name: planning
+-- Settings that predictions feel: just-in-time compilation, and work_mem in bytes.
+SELECT current_setting('jit'), (SELECT setting::bigint * 1024 FROM pg_settings WHERE name = 'work_mem')
 
 -- name: runtime_role
 -- Whether the runtime may log in.
@@ -58,3 +60,7 @@ SELECT * FROM pgpredict_trial.t
 -- Whether our foreign server has a socket of its own.
 SELECT EXISTS (SELECT FROM unnest(srvoptions) o WHERE o LIKE 'socket=%') FROM pg_foreign_server
 WHERE srvname = 'pgpredict'
+
+-- name: databases
+-- Databases that may be connected to.
+SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import zlib
+import enum
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, TypeAlias, TypeVar
@@ -15,7 +14,7 @@ from sqlalchemy.sql.elements import BindParameter, ColumnClause, ColumnElement
 from sqlalchemy.sql.visitors import InternalTraversal
 from sqlalchemy.types import TypeEngine
 
-from rewriter.names import NOT_NAMES
+from rewriter.names import NOT_NAMES, literal
 
 from .features import leaves, read_features
 from .registry import registry
@@ -45,7 +44,8 @@ class Form(ColumnElement[_T]):
         ("sources", InternalTraversal.dp_clauseelement_tuple),
         ("values", InternalTraversal.dp_clauseelement_tuple),
         ("names", InternalTraversal.dp_plain_obj),
-        ("label_value", InternalTraversal.dp_clauseelement),
+        ("class_constant", InternalTraversal.dp_string),
+        ("class_parameter", InternalTraversal.dp_clauseelement),
         ("limits", InternalTraversal.dp_clauseelement_tuple),
         ("type", InternalTraversal.dp_type),
     ]
@@ -68,8 +68,10 @@ class Form(ColumnElement[_T]):
         self.name, self.model = name, model
         self.version, self.on_missing = _checked(version), _one_of(on_missing)
         self.is_open, self.sources, self.values, self.names = read_features(self, features, named)
-        self.label_value = None if label is None else parameter("for", label)
-        self.limits = tuple(parameter("limit", limit) for limit in limits)
+        is_parameter = isinstance(label, BindParameter)
+        self.class_parameter = parameter(label) if is_parameter else None
+        self.class_constant = None if label is None or is_parameter else constant(label)
+        self.limits = tuple(parameter(limit) for limit in limits)
         self._given_type = type_
 
     @property
@@ -114,27 +116,33 @@ def _one_of(missing: str | None) -> str | None:
     return missing
 
 
-def parameter(word: str, value: Any) -> BindParameter[Any]:
-    """Return a parameter for a place that takes a constant or a parameter and nothing else.
+def constant(value: Any) -> str:
+    """Return a class as SQL, for PostgreSQL to cast to the target's type.
 
-    It is named after its value: the same class in the select list and in GROUP BY is one parameter, so that
-    PostgreSQL finds the same expression in both.
+    A constant and no parameter: models that are written out as SQL can only be asked for a class that is
+    known when the statement is rewritten, and GROUP BY knows the expression of the select list again.
 
     :raises ArgumentError: for an expression
     """
+    if hasattr(value, "__clause_element__") or isinstance(value, ColumnElement):
+        raise exc.ArgumentError(
+            f"{value} is no class (hint: a class is a value or a bindparam(); for one of each row, CASE)"
+        )
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, enum.Enum):
+        # as SQLAlchemy's own Enum has it
+        value = value.name
+    return repr(int(value)) if isinstance(value, int) else literal(str(value)).strip()
+
+
+def parameter(value: Any) -> BindParameter[Any]:
+    """Return a parameter for a place that takes a constant or a parameter, and nothing else: no cast."""
     if isinstance(value, BindParameter):
         copy = value._clone(maintain_key=True)
         copy.type = UncastText()
         return copy
-    if hasattr(value, "__clause_element__") or isinstance(value, ColumnElement):
-        raise exc.ArgumentError(
-            f"{value} is no class (hint: a class is a constant or a bindparam(); for one of each row, CASE)"
-        )
-    plain = re.sub(r"\W", "_", str(value), flags=re.ASCII)[:20]
-    if plain != value:
-        # 1, '1', and what else differs
-        plain += f"_{zlib.crc32(repr(value).encode()):x}"
-    return BindParameter(f"pgpredict_{word}_{plain}", value, type_=UncastText())
+    return BindParameter(None, value, type_=UncastText(), unique=True)
 
 
 @compiles(Form)
@@ -155,8 +163,11 @@ def _parts(form: Form[Any], compiler: SQLCompiler, kw: dict[str, Any]) -> Iterat
         arguments[0] += f" VERSION {form.version}"
     arguments += [compiler.process(limit, **kw) for limit in form.limits]
     yield ", ".join(arguments)
-    if form.label_value is not None:
-        yield f"FOR {compiler.process(form.label_value, **kw)}"
+    if form.class_constant is not None:
+        doubled = compiler.preparer._double_percents
+        yield f"FOR {form.class_constant.replace('%', '%%') if doubled else form.class_constant}"
+    elif form.class_parameter is not None:
+        yield f"FOR {compiler.process(form.class_parameter, **kw)}"
     features = list(_features(form, compiler, kw))
     if features:
         yield f"USING {', '.join(features)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import enum
 from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 import sqlalchemy
@@ -17,7 +18,7 @@ from .types import engine_type
 _T = TypeVar("_T")
 _P = TypeVar("_P")
 #: a class of a model: a value of the target's type, or a bindparam()
-Class: TypeAlias = str | int | float | bool | datetime.date | datetime.datetime | BindParameter[Any]
+Class: TypeAlias = str | int | float | datetime.date | enum.Enum | BindParameter[Any]
 Bound: TypeAlias = BindParameter[Any]
 
 

@@ -54,7 +54,9 @@ def inline_steps(run: Run, number: int, p: str, sql: str) -> Steps:
     if form is None:
         raise AssertionError(run.model.name)
     inputs = [
-        input_ for input_ in run.inputs if run.missing != "impute" or input_.feature.name in form.features
+        input_
+        for input_ in run.inputs
+        if run.missing != "impute" or input_.feature.name in form.features or input_.has_parameter
     ]
     alias = f"{p}f{number}"
     columns = {input_.feature.name: f"{alias}.{p}a{place}" for place, input_ in enumerate(inputs, 1)}

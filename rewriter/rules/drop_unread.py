@@ -25,8 +25,15 @@ def drop_unread(plan: Plan) -> None:
     reader = _reader(plan)
     if reader is None:
         return
-    # PostgreSQL evaluates what has an effect, nextval() say, even where nobody reads it
-    kept = {call for run in plan.runs if run.volatile for output in run.outputs for call in output.calls}
+    # PostgreSQL evaluates what has an effect, nextval() say, even where nobody reads it, and it wants to see
+    # all parameters
+    kept = {
+        call
+        for run in plan.runs
+        if run.volatile or any(input_.has_parameter for input_ in run.inputs)
+        for output in run.outputs
+        for call in output.calls
+    }
     for name, start, end in outputs:
         held = [call for call in _calls(plan) if start <= call.first < end]
         if held and kept.isdisjoint(held) and not reader.reads(name) and not is_used(plan, name):

@@ -23,7 +23,11 @@ def prune_features(plan: Plan) -> None:
 
 def prune(run: Run) -> None:
     """Do so for one run."""
-    unused = [input_.feature.name for input_ in run.inputs if input_.feature.name in run.model.unused]
+    unused = [
+        input_.feature.name
+        for input_ in run.inputs
+        if input_.feature.name in run.model.unused and not input_.has_parameter
+    ]
     if not unused or run.missing != "impute" or run.model.signature.on_missing != "impute":
         return
     run.pruned = tuple(unused)

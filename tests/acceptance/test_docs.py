@@ -50,11 +50,12 @@ def blocks(page: Path) -> Iterator[tuple[str, int, str]]:
             yield token.info.strip(), (token.map or [0])[0] + 1, token.content
 
 
-#: tests/acceptance/test_docs_django.py runs its project
+#: pages for a host and for a project, not for a database: test_operate.py and test_docs_django.py run them
+OTHERS = ("operate.md", "django.md")
 WITH_EXAMPLES = [
     page
     for page in PAGES
-    if page.name != "django.md" and any(language in RUNNABLE for language, _, _ in blocks(page))
+    if page.name not in OTHERS and any(language in RUNNABLE for language, _, _ in blocks(page))
 ]
 
 

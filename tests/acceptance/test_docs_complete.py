@@ -56,13 +56,21 @@ def everything() -> str:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_documented(name: str) -> None:
-    text = everything()
-    assert f"pgpredict {name}" in text
     command = app.get_command(click.Context(app), name)
     assert command is not None
+    check_documented(name, command, everything())
+
+
+def check_documented(name: str, command: click.Command, text: str) -> None:
+    assert f"pgpredict {name}" in text
     for parameter in command.params:
-        for option in parameter.opts:
-            assert not option.startswith("--") or re.search(rf"{option}(?![-\w])", text), f"{name}: {option}"
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            stated = not option.startswith("--") or re.search(rf"{option}(?![-\w])", text)
+            # --start is what --no-start takes back
+            assert stated or parameter.secondary_opts, f"{name}: {option}"
+    if isinstance(command, click.Group):
+        for child, subcommand in command.commands.items():
+            check_documented(f"{name} {child}", subcommand, text)
 
 
 def test_every_function_for_users_is_documented() -> None:

@@ -31,6 +31,8 @@ SHELL = "import django; django.setup(); exec(compile(open({!r}).read(), {!r}, 'e
 @pytest.mark.parametrize("way", ["engine", "proxy"])
 @pytest.mark.one_server
 def test_the_project_works(own_flights: Flights, proxy: RunningProxy, tmp_path: Path, way: str) -> None:
+    if own_flights.database.server.name == "pg13":
+        pytest.skip("the current Django takes PostgreSQL 14 or later")
     with own_flights.connect() as connection:
         data.depart(connection)
         data.arrive(connection)

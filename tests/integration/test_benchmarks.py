@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import psycopg
@@ -32,11 +34,21 @@ def test_every_measurement(database: Database) -> None:
             assert len(single.point(database.dsn, ROWS, points, points=20)) == 1 + len(points)
             assert len(single.first_prediction(database.dsn, points, runs=1)) == 1 + len(points)
             check_memory(database, connection)
+            check_django(database)
         left = connection.execute(
             "SELECT to_regnamespace('bench'), (SELECT count(*) FROM ml.models)"
         ).fetchone()
     assert left == (None, 0)
     assert len(said) == 1 + len(batch.CASES)
+
+
+def check_django(database: Database) -> None:
+    if database.server.name == "pg13":
+        return  # too old for the current Django
+    # settings of Django's are of a process
+    measure = f"orm_django.QUERIES = 200; print(len(orm_django.measure({database.dsn!r}, {ROWS})))"
+    words = [sys.executable, "-c", f"from benchmarks import orm_django; {measure}"]
+    assert subprocess.run(words, capture_output=True, text=True, timeout=200, check=True).stdout == "4\n"
 
 
 def check_memory(database: Database, connection: psycopg.Connection) -> None:

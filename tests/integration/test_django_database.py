@@ -81,7 +81,9 @@ def test_checks(site: Place, way: Configuration) -> None:
     assert "ALTER EXTENSION pgpredict UPDATE" in told
     # an unreachable one is not asked for long
     address = replace(way.address(site), port=1)
-    ended = run([sys.executable, SITE / "manage.py", *command], address, **way.environment(), SITE_APP="yes")
+    ended = run(
+        [sys.executable, SITE / "manage.py", *command], address, **way.environment(site), SITE_APP="yes"
+    )
     assert "(pgpredict.W004)" in ended.stderr
 
 
@@ -189,7 +191,7 @@ def test_test_databases(
 def test_plain_django_without_the_proxy_says_what_is_missing(site: Place) -> None:
     """There is nobody to rewrite, so PostgreSQL does not know the words."""
     plain: Any = replace(CONFIGURATIONS[5], through=False)
-    ended = run([sys.executable, SITE / "errors.py", "bare"], plain.address(site), **plain.environment())
+    ended = run([sys.executable, SITE / "errors.py", "bare"], plain.address(site), **plain.environment(site))
     assert json.loads(ended.stdout)[1] == "42601"
     with site.through.connect() as connection:
         assert connection.execute(PREDICT).fetchall() == [(20.0,)]

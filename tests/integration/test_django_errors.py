@@ -96,7 +96,7 @@ def test_a_database_without_the_extension(site: Place, way: Configuration) -> No
         connection.execute(f"ALTER DATABASE {name} OWNER TO {site.direct.user}")
     address = replace(way.address(site), dbname=name)
     try:
-        ended = run([sys.executable, SITE / "errors.py", "bare"], address, **way.environment())
+        ended = run([sys.executable, SITE / "errors.py", "bare"], address, **way.environment(site))
         check = ("check", "--database", "default")
         there = replace(site, direct=address, through=address)
         checked = manage(way, there, *check, SITE_APP="yes")

@@ -155,6 +155,22 @@ def converse(sock: socket.socket, sent: Sequence[str], messages: Mapping[str, by
     return client
 
 
+def ending_copies(sent: Sequence[str]) -> list[str]:
+    """End a COPY that fails over a row before anything else is sent.
+
+    Nobody can tell whether a statement among rows meets the COPY, and ends it, or comes behind its error.
+    """
+    ended: list[str] = []
+    is_wrong = False
+    for name in sent:
+        if is_wrong and name not in (WAIT, "flush", "row", "wrong row"):
+            ended.append("copy done")
+            is_wrong = False
+        is_wrong = is_wrong or name == "wrong row"
+        ended.append(name)
+    return ended
+
+
 @contextlib.contextmanager
 def prepared(dsn: str) -> Iterator[socket.socket]:
     """The socket of a session with the tables of the messages."""
@@ -252,6 +268,8 @@ OURS, THEIRS = predicting(FORM), predicting(PLAIN.ljust(len(FORM)))
 @example(["add", "parse named", "sync", "drop", "bind named", "sync", "add", "bind named", "execute", "sync"])
 @example(["parse copy", "bind", "execute", "sync", "query"])
 @example(["parse many", "bind", "execute one", "query", "sync"])
+@example(["copy in", "wrong row", "query", "query"])
+@example(["copy in", WAIT, "wrong row", WAIT, "query"])
 def test_predictions_in_any_order_are_answered_as_by_the_server(
     proxy: RunningProxy, database: Database, sent: list[str]
 ) -> None:
@@ -261,7 +279,7 @@ def test_predictions_in_any_order_are_answered_as_by_the_server(
     said = []
     for dsn, messages in ((proxy.dsn(database.dsn), OURS), (database.dsn, THEIRS)):
         with prepared(dsn) as sock:
-            said.append([essence(*each) for each in converse(sock, sent, messages).said])
+            said.append([essence(*each) for each in converse(sock, ending_copies(sent), messages).said])
     assert said[0] == said[1]
 
 

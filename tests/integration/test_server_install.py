@@ -49,8 +49,20 @@ def test_everything_is_installed(foreign_cluster: ForeignCluster, monkeypatch: p
         # again: nothing to copy, another socket
         again = foreign.install_into(connection, "/srv/other.sock")
         options = connection.execute("SELECT srvoptions FROM pg_foreign_server").fetchall()
-    assert not any("copied" in line for line in again.done)
-    assert "socket=/srv/other.sock" in options[0][0]
+        assert not any("copied" in line for line in again.done)
+        assert "socket=/srv/other.sock" in options[0][0]
+        # after an upgrade: files of an older version, of the wrapper and of the extension, are replaced
+        (site / "fdw/wrapper.py").write_text("# older\n")
+        (site / "fdw/gone.py").write_text("# since removed\n")
+        server = foreign.local_install(connection)
+        assert server is not None
+        control = server.sharedir / "extension/pgpredict.control"
+        control.write_text(control.read_text() + "# older\n")
+        upgraded = foreign.install_into(connection, "/srv/other.sock")
+    assert sum("copied" in line for line in upgraded.done) == 2
+    assert not (site / "fdw/gone.py").exists()
+    assert "class ModelTable" in (site / "fdw/wrapper.py").read_text()
+    assert control.read_text() == extension_files()["pgpredict.control"]
 
 
 def test_missing_wrapper_is_explained(

@@ -24,8 +24,9 @@ from onnx_models.scoring import Model
 from pgpredict.errors import InvalidInput
 from pgpredict.server import Cluster, Home, ServerInstall
 from pgpredict.server.account import make_directory, server_account
+from pgpredict.server.checks import Check
 from pgpredict.server.cluster import is_free
-from pgpredict.server.doctor import Check, examine
+from pgpredict.server.doctor import examine
 from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
 from pgpredict.server.overview import overview

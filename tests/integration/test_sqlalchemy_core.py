@@ -209,7 +209,7 @@ def test_classes(ways: Ways) -> None:
         probability("chance", item, for_="no"),
         probability("chance", item, for_=bindparam("c", "yes")),
         probability("is_likely", item, for_=True),
-        probability("feeling", item, for_="happy"),
+        probability("feeling", item, for_=Mood.happy),
         probability("chance", item, for_=bindparam("d", "yes", literal_execute=True)),
     ]
 

@@ -205,6 +205,7 @@ def test_errors(ways: Ways) -> None:
             "maybe",
             None,
         ),
+        (select(probability("chance", item, for_="it's 100% %(x)s :y")), "22023", "100% %(x)s :y", None),
         (select(probability("weight", item)), "42809", "predicts a number", None),
         (select(predict("weight", item, version=7)), "42704", "has no version 7", "its only version is 1"),
     ]

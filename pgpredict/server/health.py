@@ -1,0 +1,49 @@
+"""Whether a proxy answers, and what it says of itself."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn, Ping
+
+#: seconds; the proxy gives the server 2 to answer
+PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Health:
+    """What ``/health`` tells.
+
+    :ivar problem: why clients cannot be served, empty if they can
+    """
+
+    problem: str
+
+
+def health(host: str, port: int) -> Health | None:
+    """Ask a proxy; None if nobody there speaks HTTP."""
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+    if answer.status == 200:
+        return Health("")
+    draining = "it is shutting down" if told.get("draining") else ""
+    return Health(draining or f"server: {told.get('server', answer.status)}")
+
+
+def answers(host: str, port: int) -> bool:
+    """Tell whether something that speaks PostgreSQL's protocol answers.
+
+    Not whether the server behind a proxy does: libpq counts any answer, the proxy's own refusal too.
+    """
+    dsn = make_conninfo(host=host, port=port, dbname="postgres", connect_timeout=PATIENCE)
+    return PGconn.ping(dsn.encode()) == Ping.OK

@@ -1,0 +1,208 @@
+"""What ``pgpredict doctor`` looks at where the runtime and the proxy are services of this host."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgpredict.connection import connect_as_owner, server_owner
+from pgpredict.errors import PgpredictError
+from pgpredict.proxy import make_settings
+from pgpredict.proxy.settings import parse_address
+from pgpredict.runtime.client import RuntimeClient
+from pgpredict.server.account import acting_as
+from pgpredict.server.checks import Check, check_database, check_disk, check_settings, guarded
+from pgpredict.server.daemon import interpreter
+from pgpredict.server.database import RUNTIME_ROLE
+from pgpredict.server.foreign import DEFAULT_SOCKET
+from pgpredict.server.health import answers, health
+from pgpredict.server.queries import query
+
+from . import systemd
+from .host import CONFIGURATION, Host, environment, memory
+from .surroundings import find_account
+from .units import HEADROOM, SERVICES, Settings, is_untouched, render
+
+INSTALL = "run 'pgpredict service install'"
+#: restarts by systemd; more than that is worth a look
+MANY_RESTARTS = 3
+
+
+def check_services(host: Host) -> Iterator[Check]:
+    """Look at the units, the processes behind them, and the server's databases."""
+    services = host.installed()
+    for service in services:
+        yield from guarded(service, lambda service=service: check_unit(host, service))  # type: ignore[misc]
+    if "runtime" in services:
+        yield from guarded("runtime", lambda: check_runtime(host))
+        yield from guarded("server", lambda: check_server(host))
+    if "proxy" in services:
+        yield from guarded("proxy", lambda: check_proxy(host))
+
+
+def check_unit(host: Host, service: str) -> Iterator[Check]:
+    """Look at a unit: what systemd knows of it, and whether its file is this version's."""
+    unit, name = SERVICES[service], f"unit {service}"
+    if not systemd.is_running():
+        yield Check(name, "warn", f"{unit} is installed, but systemd does not run this machine", "reboot it")
+        return
+    state = systemd.show(unit)
+    if state["ActiveState"] != "active":
+        said = systemd.last_lines(unit, 1).strip()
+        problem = f"{unit} is {state['ActiveState']} ({state['Result']})" + (f": {said}" if said else "")
+        mend = (
+            f"systemctl reset-failed {unit}; systemctl start {unit}; journalctl -u {unit} tells why it ended"
+        )
+        yield Check(name, "fail", problem, mend)
+    else:
+        yield Check(name, "ok", f"{unit} is active, process {state['MainPID']} as {state['User']!r}")
+    if state["UnitFileState"] != "enabled":
+        problem = f"{unit} is {state['UnitFileState'] or 'not installed'}: it does not start with the machine"
+        yield Check(name, "warn", problem, f"systemctl enable {unit}")
+    if state["NeedDaemonReload"] == "yes":
+        mend = f"systemctl daemon-reload; systemctl restart {unit}"
+        yield Check(name, "warn", f"{unit} runs as it was before its file changed", mend)
+    if int(state["NRestarts"] or 0) > MANY_RESTARTS:
+        mend = f"journalctl -u {unit} tells why"
+        yield Check(name, "warn", f"systemd has restarted it {state['NRestarts']} times", mend)
+    yield from check_file(host, service, state["User"])
+
+
+def check_file(host: Host, service: str, user: str) -> Iterator[Check]:
+    """Look whether a unit's file is what this version of us would write."""
+    path, name = host.unit(service), f"unit {service}"
+    if not path.exists():
+        return  # an operator's own
+    text = path.read_text()
+    if not is_untouched(text):
+        mend = f"move what was changed to a drop-in (systemctl edit {path.name}), remove the file, {INSTALL}"
+        yield Check(name, "warn", f"{str(path)!r} was edited: upgrades leave it as it is", mend)
+        return
+    account = user if service == "runtime" else "postgres"
+    if text != render(path.name, Settings(interpreter(), account, memory(host))):
+        mend = f"{INSTALL} with the version that is to run, then systemctl restart {path.name}"
+        yield Check(name, "warn", f"{str(path)!r} belongs to another version, or to other settings", mend)
+
+
+def check_runtime(host: Host) -> Iterator[Check]:
+    """Look at the runtime: its account, its memory, and whether it answers."""
+    unit = SERVICES["runtime"]
+    state = systemd.show(unit) if systemd.is_running() else {}
+    user = state.get("User") or "postgres"
+    owner = server_owner(server_dsn(host)).name
+    if owner and owner != user:
+        mend = f"pgpredict service install --account {owner}; systemctl restart {unit}"
+        yield Check("runtime", "fail", f"it runs as {user!r}, and the server as {owner!r}", mend)
+        return
+    bound = state.get("MemoryMax", "")
+    if bound.isdigit() and int(bound) < memory(host) + HEADROOM:
+        mend = (
+            f"{INSTALL} again, or lower PGPREDICT_MEMORY in {host.configuration / CONFIGURATION['runtime']}"
+        )
+        yield Check(
+            "runtime", "warn", f"MemoryMax, {int(bound) >> 20} MB, is less than its models may need", mend
+        )
+    if os.geteuid() not in (0, pwd.getpwnam(user).pw_uid):
+        mend = "run this as root"
+        yield Check("runtime", "warn", f"only root and {user!r} may ask the runtime how it is", mend)
+        return
+    try:
+        with acting_as(find_account(user)):
+            client = RuntimeClient(DEFAULT_SOCKET, 5)
+        with client:
+            status = client.status()
+    except PgpredictError as error:
+        yield Check("runtime", "fail", error.message, f"systemctl restart {unit}")
+        return
+    yield Check("runtime", "ok", f"version {status['version']} answers on {DEFAULT_SOCKET!r}")
+
+
+def server_dsn(host: Host) -> str:
+    """Return how the runtime reaches the server, without its role."""
+    known = conninfo_to_dict(environment(host).get("PGPREDICT_DSN") or "host=/run/postgresql")
+    return make_conninfo(
+        **{key: str(value) for key, value in known.items() if key in ("host", "port", "hostaddr")},
+        dbname="postgres",
+    )
+
+
+def check_server(host: Host) -> Iterator[Check]:
+    """Look at the server of this host and at each of its databases that has the extension."""
+    dsn = server_dsn(host)
+    account = server_owner(dsn)
+    if not account.name:
+        mend = "systemctl start postgresql; or correct PGPREDICT_DSN in /etc/pgpredict/runtime.env"
+        yield Check("server", "fail", f"no server listens where the runtime looks for it: {dsn!r}", mend)
+        return
+    if not account.switch and os.geteuid() != account.uid:
+        yield Check("server", "warn", "only root sees into all databases", "run this as root")
+        return
+    with connect_as_owner(dsn, autocommit=True) as connection:
+        version = connection.info.parameter_status("server_version")
+        yield Check("server", "ok", f"PostgreSQL {version}, account {account.name!r}")
+        if connection.execute(query("runtime_role"), (RUNTIME_ROLE,)).fetchone() != (True,):
+            mend = "run 'pgpredict install' for a database of it"
+            yield Check("role", "fail", f"the role {RUNTIME_ROLE!r} is missing or may not log in", mend)
+            return
+        yield from check_access(connection, host)
+        yield from check_settings(connection)
+        directory = connection.execute("SELECT current_setting('data_directory')").fetchone()
+        if directory:
+            mend = "make room; until then nothing can be trained or deployed, but everything predicts"
+            yield from check_disk(Path(directory[0]), mend)
+        names = connection.execute(query("databases")).fetchall()
+    for (name,) in names:
+        with connect_as_owner(make_conninfo(dsn, dbname=name), autocommit=True) as connection:
+            yield from check_database(
+                connection,
+                f"run 'pgpredict install \"{make_conninfo(dsn, dbname=name)}\"', then restart both services",
+                "journalctl -u pgpredict-runtime, and the server's log",
+                required=False,
+            )
+
+
+def check_access(connection: psycopg.Connection, host: Host) -> Iterator[Check]:
+    """Look whether the server lets the runtime in, as the runtime would come."""
+    dsn = environment(host).get("PGPREDICT_DSN") or f"host=/run/postgresql user={RUNTIME_ROLE}"
+    try:
+        connect_as_owner(make_conninfo(dsn, dbname="postgres")).close()
+    except PgpredictError as error:
+        row = connection.execute("SELECT current_setting('hba_file')").fetchone()
+        place = row[0] if row else "pg_hba.conf"
+        line = f"local all {RUNTIME_ROLE} peer map=pgpredict"
+        mend = f"{place}, before other lines: {line}; then reload the server (docs/operate.md)"
+        yield Check("access", "fail", f"the runtime cannot log in: {error.message}", mend)
+        return
+    yield Check("access", "ok", "the runtime may log in")
+
+
+def check_proxy(host: Host) -> Iterator[Check]:
+    """Look at the proxy's settings, and whether the server answers through it."""
+    path = host.configuration / CONFIGURATION["proxy"]
+    try:
+        settings = make_settings({}, path)
+    except PgpredictError as error:
+        mend = f"correct {str(path)!r}, then systemctl reload {SERVICES['proxy']}"
+        yield Check("proxy", "fail", error.message, mend)
+        return
+    mend = f"systemctl restart {SERVICES['proxy']}; journalctl -u {SERVICES['proxy']} tells why"
+    told = health(*reachable(settings.http)) if settings.http else None
+    if told is not None and told.problem:
+        yield Check("proxy", "fail", f"the proxy is not well: {told.problem}", mend)
+        return
+    name, port = reachable(settings.addresses[0])
+    if answers(name, port):
+        yield Check("proxy", "ok", f"it answers at {name}, port {port}")
+    else:
+        yield Check("proxy", "fail", f"the proxy does not answer at {name}, port {port}", mend)
+
+
+def reachable(address: str) -> tuple[str, int]:
+    """Return where to connect to what listens on an address."""
+    host, port = parse_address(address)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound

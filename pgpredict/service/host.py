@@ -1,0 +1,236 @@
+"""Services put into a host and taken out of it, without touching what its operator has changed.
+
+Unit files of ours are in ``/usr/local/lib/systemd/system``: what an operator puts beside them with
+``systemctl edit``, or in their place with ``--full``, is in ``/etc/systemd/system`` and comes first. Settings
+are in ``/etc/pgpredict``; they are written once and are the operator's from then on.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pgpredict.errors import InvalidInput, ServerError
+from pgpredict.runtime.settings import parse_size
+from pgpredict.server.account import run
+from pgpredict.server.home import write_atomically
+
+from . import systemd
+from .units import SERVICES, Settings, is_untouched, render, template
+
+CONFIGURATION = {"runtime": "runtime.env", "proxy": "proxy.toml"}
+DEFAULT_MEMORY = "2GB"
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where files go.
+
+    :param root: of the file system
+    """
+
+    root: Path = Path("/")
+
+    @property
+    def units(self) -> Path:
+        """Directory of our unit files."""
+        return self.root / "usr/local/lib/systemd/system"
+
+    @property
+    def overrides(self) -> Path:
+        """Directory of the operator's unit files."""
+        return self.root / "etc/systemd/system"
+
+    @property
+    def configuration(self) -> Path:
+        """Directory of settings."""
+        return self.root / "etc/pgpredict"
+
+    @property
+    def accounts(self) -> Path:
+        """File that says which account the proxy has."""
+        return self.root / "usr/local/lib/sysusers.d/pgpredict.conf"
+
+    def unit(self, service: str) -> Path:
+        """Return the path of a service's unit file."""
+        return self.units / SERVICES[service]
+
+    def account(self) -> str:
+        """Return the account that our unit file of the runtime names; empty if there is none."""
+        path = self.unit("runtime")
+        found = re.search(r"^User=(.+)$", path.read_text(), re.MULTILINE) if path.exists() else None
+        return found[1] if found else ""
+
+    def installed(self) -> list[str]:
+        """Return the services whose unit files are there, ours or an operator's own."""
+        return [
+            service
+            for service, name in SERVICES.items()
+            if any((directory / name).exists() for directory in (self.units, self.overrides))
+        ]
+
+
+@dataclass
+class Changes:
+    """What was done.
+
+    :ivar written: files
+    :ivar restart: units that run as they were before
+    :ivar notes: what the operator should know
+    """
+
+    written: list[Path] = field(default_factory=list)
+    restart: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def files(host: Host, services: Sequence[str], settings: Settings) -> dict[Path, str]:
+    """Return path and text of everything that an installation consists of."""
+    found = {host.unit(service): render(SERVICES[service], settings) for service in services}
+    if "proxy" in services:
+        found[host.accounts] = template("sysusers.conf")
+    for service in services:
+        found[host.configuration / CONFIGURATION[service]] = template(CONFIGURATION[service])
+    return found
+
+
+def environment(host: Host) -> dict[str, str]:
+    """Return the variables of ``runtime.env``; empty if there is no such file.
+
+    :raises InvalidInput: if it cannot be read
+    """
+    path = host.configuration / CONFIGURATION["runtime"]
+    try:
+        words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot read {str(path)!r}: {error}") from error
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def memory(host: Host) -> int:
+    """Return the bound on loaded models that ``runtime.env`` sets, in bytes.
+
+    :raises InvalidInput: if it is no size
+    """
+    return parse_size(environment(host).get("PGPREDICT_MEMORY") or DEFAULT_MEMORY)
+
+
+def install(host: Host, services: Sequence[str], settings: Settings, *, start: bool = True) -> Changes:
+    """Write the files of services, make the proxy's account, enable the services and start them.
+
+    Done again it changes nothing, or what another version of us, or another size in ``runtime.env``, asks
+    for.
+
+    :raises ServerError: without root or systemd, or if a unit file of ours was edited in its place
+    """
+    check_rights("installing")
+    changes = write(host, services, settings)
+    if "proxy" in services:
+        run(["systemd-sysusers", host.accounts])
+    units = [SERVICES[service] for service in services]
+    systemd.systemctl("daemon-reload")
+    changed = {path.name for path in changes.written}
+    changes.restart = [
+        unit for unit in units if unit in changed and systemd.show(unit)["ActiveState"] == "active"
+    ]
+    systemd.systemctl("enable", *units)
+    if start:
+        for unit in units:
+            begin(unit)
+    return changes
+
+
+def begin(unit: str) -> None:
+    """Start a unit unless it runs.
+
+    :raises ServerError: if it does not come up, with its last words
+    """
+    try:
+        systemd.systemctl("start", unit)
+    except ServerError as error:
+        said = systemd.last_lines(unit).strip()
+        raise ServerError(
+            f"{unit} does not start: {said or error.message}",
+            hint=f"journalctl -u {unit} tells more; 'pgpredict service install' may be run again",
+        ) from error
+
+
+def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
+    """Write what is missing or has to change; all of it, or nothing if an operator's edit is in the way.
+
+    :raises ServerError: if a unit file of ours was edited in its place
+    """
+    changes = Changes()
+    wanted = files(host, services, settings)
+    for path in wanted:
+        if path.parent == host.units and path.exists() and not is_untouched(path.read_text()):
+            raise ServerError(
+                f"{str(path)!r} was edited, and is left as it is",
+                hint=f"move what you changed to a drop-in ('systemctl edit {path.name}'), remove the file, "
+                "and run this again",
+            )
+    for path, text in wanted.items():
+        if path.exists() and (path.parent == host.configuration or path.read_text() == text):
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        write_atomically(path, text)
+        changes.written.append(path)
+    changes.notes += [
+        f"{host.overrides / SERVICES[service]} comes before our unit file"
+        for service in services
+        if (host.overrides / SERVICES[service]).exists()
+    ]
+    return changes
+
+
+def uninstall(host: Host, services: Sequence[str]) -> Changes:
+    """Stop and disable services, and remove their unit files; settings and drop-ins stay.
+
+    :returns: ``written`` is what was removed
+    :raises ServerError: without root or systemd, or if a unit file of ours was edited in its place
+    """
+    check_rights("removing")
+    there = [service for service in services if host.unit(service).exists()]
+    for service in there:
+        if not is_untouched(host.unit(service).read_text()):
+            raise ServerError(
+                f"{str(host.unit(service))!r} was edited, and is left as it is", hint="remove it yourself"
+            )
+    changes = Changes()
+    for service in there:
+        systemd.systemctl("disable", "--now", SERVICES[service])
+        host.unit(service).unlink()
+        changes.written.append(host.unit(service))
+    if there:
+        systemd.systemctl("daemon-reload")
+    if "proxy" in there:
+        host.accounts.unlink(missing_ok=True)
+        changes.notes.append("the account 'pgpredict' stays: files may belong to it")
+    if there:
+        changes.notes.append(f"settings in {host.configuration} and drop-ins stay")
+    return changes
+
+
+def check_rights(action: str) -> None:
+    """Refuse what takes root and systemd.
+
+    :raises ServerError: without one of them
+    """
+    if os.geteuid() != 0:
+        raise ServerError(
+            f"{action} services takes root",
+            hint="'pgpredict service install --print' shows what would be written; a server of your own "
+            "account has 'pgpredict up'",
+        )
+    if not systemd.is_running():
+        raise ServerError(
+            "systemd does not run this machine",
+            hint="have whatever does run it start 'pgpredict runtime' and 'pgpredict proxy', as "
+            "'pgpredict service install --print' shows; in containers see docker/",
+        )
