@@ -25,6 +25,7 @@ from onnx_models.train import train
 from onnx_models.training import Options
 from pgpredict.demo import data, steps
 from tests.fix_clients import PASSWORD, Address
+from tests.fix_django import OLDER
 from tests.fix_flights import Flights, close_database, copy_database
 from tests.fix_proxy import free_port
 from tests.pages import ROOT
@@ -56,6 +57,7 @@ class Site:
     connection: psycopg.Connection[Any]
     port: int
     log: Path
+    variables: dict[str, str]
 
     def get(self, path: str) -> httpx.Response:
         """Ask for a page, as a browser does."""
@@ -69,7 +71,7 @@ class Site:
 
     def job(self) -> subprocess.CompletedProcess[str]:
         """Run the job; the caller looks at how it ended."""
-        return shell(self.name, self.address, JOBS[self.name][0])
+        return shell(self.name, self.address, JOBS[self.name][0], **self.variables)
 
     @property
     def table(self) -> str:
@@ -94,12 +96,21 @@ def environment(address: Address) -> dict[str, str]:
     return {**address.environment, "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def shell(name: str, address: Address, command: str) -> subprocess.CompletedProcess[str]:
+def variables(name: str, connection: psycopg.Connection[Any]) -> dict[str, str]:
+    """Return what an application needs besides: Django 5 is for PostgreSQL 14 and later."""
+    if name != "django" or connection.info.server_version >= 140_000:
+        return {}
+    if not (OLDER / "django").exists():
+        pytest.skip(f"no Django 4.2 in {OLDER}: scripts/clients could not install it")
+    return {"PYTHONPATH": str(OLDER)}
+
+
+def shell(name: str, address: Address, command: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a command in an application's folder; the caller looks at how it ended."""
     return subprocess.run(
         ["/bin/sh", "-c", command],
         cwd=EXAMPLES / name,
-        env=environment(address),
+        env={**environment(address), **more},
         capture_output=True,
         text=True,
         timeout=120,
@@ -111,17 +122,18 @@ def shell(name: str, address: Address, command: str) -> subprocess.CompletedProc
 def running_site(name: str, flights: Flights, address: Address) -> Iterator[Site]:
     """Start an application as its README says."""
     commands, server = readme_commands(name)
-    for command in commands:
-        ended = shell(name, address, command)
-        assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
     port = free_port()
     with tempfile.TemporaryDirectory() as directory, flights.connect() as connection:
-        site = Site(name, address, connection, port, Path(directory) / "log")
+        more = variables(name, connection)
+        for command in commands:
+            ended = shell(name, address, command, **more)
+            assert ended.returncode == 0, f"{command}\n{ended.stdout}{ended.stderr}"
+        site = Site(name, address, connection, port, Path(directory) / "log", more)
         with site.log.open("wb") as log:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", server.replace(PORT, str(port))],
                 cwd=EXAMPLES / name,
-                env=environment(address),
+                env={**environment(address), **more},
                 stdout=log,
                 stderr=log,
                 # Django's reloader has a child

@@ -20,6 +20,7 @@ from tests.fix_examples import (
     running_site,
     shell,
     through,
+    variables,
 )
 from tests.fix_flights import Flights, predict
 from tests.fix_proxy import RunningProxy, running_proxy
@@ -39,11 +40,13 @@ def site(request: pytest.FixtureRequest, shared_flights: Flights, tcp_proxy: Run
     address = role_of(shared_flights)
     if way == "proxy":
         address = through(address, tcp_proxy.port)
-    with running_site(name, shared_flights, address) as running:
-        yield running
-    with shared_flights.connect() as connection:
-        # the next one makes its table itself
-        connection.execute(f"DROP OWNED BY {address.user}")
+    try:
+        with running_site(name, shared_flights, address) as running:
+            yield running
+    finally:
+        with shared_flights.connect() as connection:
+            # the next one makes its table itself
+            connection.execute(f"DROP OWNED BY {address.user}")
 
 
 def expected(site: Site, condition: str, offset: int = 0) -> list[tuple[int, str]]:
@@ -279,7 +282,10 @@ def no_model(site: Site) -> None:
 
 def test_the_site_needs_no_other_migration(shared_flights: Flights) -> None:
     address = role_of(shared_flights)
-    ended = shell("django", address, "python manage.py makemigrations --check && python manage.py check")
+    with shared_flights.connect() as connection:
+        more = variables("django", connection)
+    commands = "python manage.py makemigrations --check && python manage.py check --database default"
+    ended = shell("django", address, commands, **more)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
