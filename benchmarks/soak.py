@@ -41,6 +41,8 @@ from .soak_model import SIGNATURE, linear
 GROWTH = 32 << 20
 #: seconds until whatever was left must be gone
 _PATIENCE = 40
+#: of a session, in the log
+_BEGUN, _ENDED = "event=connect ", "event=disconnect "
 _WRONG = 20
 #: of the process itself: the event loop, and those that look up names
 _THREADS = 6
@@ -153,7 +155,7 @@ def soak(
                 f"{measure(process)[2] >> 20} MB")  # fmt: skip
         _settle(connection, findings)
         findings.after = _after(process, findings.before)
-        _account(findings, clients, (directory / "log").read_text())
+        _account(findings, clients, _last_log(directory / "log"))
     return findings
 
 
@@ -200,6 +202,16 @@ def _after(process: psutil.Process, before: tuple[int, int, int]) -> tuple[int, 
     return after
 
 
+def _last_log(path: Path) -> str:
+    """Return the log once every session has ended: one whose client is gone may linger for a while."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        log = path.read_text()
+        if log.count(_BEGUN) == log.count(_ENDED) or time.monotonic() > deadline:
+            return log
+        time.sleep(0.2)
+
+
 def _account(findings: Findings, clients: int, log: str) -> None:
     """Compare the end with the beginning."""
     (descriptors, threads, memory), (more, many, grown) = findings.before, findings.after
@@ -211,7 +223,7 @@ def _account(findings: Findings, clients: int, log: str) -> None:
         findings.complain(f"{many} threads are left of {clients} clients")
     if grown - memory > GROWTH:
         findings.complain(f"memory has grown by {(grown - memory) >> 20} MB")
-    begun, ended = log.count("event=connect "), log.count("event=disconnect ")
+    begun, ended = log.count(_BEGUN), log.count(_ENDED)
     if begun != ended:
         findings.complain(f"{begun} sessions have begun and {ended} have ended")
     if "event=defect" in log:
