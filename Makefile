@@ -48,6 +48,7 @@ lock:  ## pin the versions that the container images install, from pyproject.tom
 
 test-containers:  ## build the container images, run them as docker/compose.yaml says, and break them
 	@scripts/setup dev
+	@scripts/engine
 	@PGPREDICT_TEST_CONTAINERS=$${PGPREDICT_TEST_CONTAINERS:-auto} $(PYTHON_OF_VENV) -m pytest -v tests/containers
 
 up:  ## start the local server, the runtime and the proxy
