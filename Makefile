@@ -22,7 +22,7 @@ test: check unit  ## check, unit tests, then all others on every PostgreSQL foun
 
 unit:  ## tests that need no server
 	@scripts/setup dev
-	@$(PYTHON_OF_VENV) -m pytest -q tests/unit
+	@$(PYTHON_OF_VENV) -m pytest -q -n 2 tests/unit
 
 check:  ## lint, format, types
 	@scripts/setup dev
