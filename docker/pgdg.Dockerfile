@@ -17,12 +17,12 @@ ARG BASE=rockylinux:9-minimal
 FROM ${BASE}
 ARG MAJOR=17
 ARG REPOSITORY
-RUN --mount=type=bind,source=docker/build,target=/mnt --mount=type=secret,id=ca \
+RUN --mount=type=bind,source=docker/steps,target=/mnt --mount=type=secret,id=ca \
     /mnt/pgdg-packages "${MAJOR}" "${REPOSITORY}" && /mnt/account 10432
 COPY docker/database /usr/local/lib/pgpredict/database
 COPY fdw /usr/local/lib/pgpredict/packages/fdw
 COPY sql/pgpredict.control sql/pgpredict--*.sql /usr/pgsql-${MAJOR}/share/extension/
-RUN --mount=type=bind,source=docker/build,target=/mnt /mnt/pgdg "${MAJOR}"
+RUN --mount=type=bind,source=docker/steps,target=/mnt /mnt/pgdg "${MAJOR}"
 ENV PGDATA=/var/lib/postgresql/${MAJOR}/data
 USER 10432:10432
 VOLUME ["/var/lib/postgresql"]
