@@ -3,7 +3,7 @@
 usage: server.py DOWNLOADS TARGET
 
 Packages come from Debian 11, at the addresses of the apt configuration of the machine that builds. What a
-server in a container has no use for is left out: manuals, translations, LLVM (`jit` is off), the Perl programs.
+server in a container has no use for is left out: manuals, translations, LLVM (`jit` is off), Perl programs.
 """
 
 from __future__ import annotations
@@ -22,11 +22,35 @@ from pgpredict.server.shadow import extension_files
 
 #: of the unpacked packages
 UNUSED = (
-    *("etc", "usr/include", "usr/sbin", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/zoneinfo"),
-    *("usr/share/bug", "usr/share/lintian", "usr/share/doc-base", "usr/share/postgresql-common", "usr/share/perl5"),
+    *(
+        "etc",
+        "usr/include",
+        "usr/sbin",
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+        "usr/share/zoneinfo",
+    ),
+    *(
+        "usr/share/bug",
+        "usr/share/lintian",
+        "usr/share/doc-base",
+        "usr/share/postgresql-common",
+        "usr/share/perl5",
+    ),
     *("usr/share/postgresql/*/man", "usr/share/pixmaps", "usr/share/applications", "usr/share/info"),
-    *("usr/lib/postgresql/*/lib/bitcode", "usr/lib/postgresql/*/lib/llvm*", "usr/lib/*/libLLVM*", "usr/lib/llvm-*"),
-    *("usr/lib/*/libz3.so*", "usr/lib/python3.*/idlelib", "usr/lib/python3.*/lib2to3", "usr/lib/python3.*/test"),
+    *(
+        "usr/lib/postgresql/*/lib/bitcode",
+        "usr/lib/postgresql/*/lib/llvm*",
+        "usr/lib/*/libLLVM*",
+        "usr/lib/llvm-*",
+    ),
+    *(
+        "usr/lib/*/libz3.so*",
+        "usr/lib/python3.*/idlelib",
+        "usr/lib/python3.*/lib2to3",
+        "usr/lib/python3.*/test",
+    ),
     *("usr/lib/python3.*/pydoc_data", "usr/lib/python3.*/turtle*", "usr/lib/python3.*/tkinter"),
 )
 
@@ -42,7 +66,9 @@ def main() -> None:
     for name, text in extension_files().items():
         (server.sharedir / "extension" / name).write_text(text, encoding="utf-8")
     (packages,) = server.python_path
-    shutil.copytree(source_directory() / "fdw", packages / "fdw", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        source_directory() / "fdw", packages / "fdw", ignore=shutil.ignore_patterns("__pycache__")
+    )
     compile_library(server, target)
     check(target, say)
 
