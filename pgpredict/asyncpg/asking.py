@@ -41,11 +41,11 @@ async def ask(connection: Any, questions: Sequence[Question]) -> list[PlainAnswe
         if failed is not None:
             if guarded and not connection.is_closed():
                 await plain.execute(connection, UNDO)
-            if failed["C"] == _CANCELED:
-                raise refused(failed)
             break
-    if guarded:
+    if guarded and not connection.is_closed():
         await plain.execute(connection, RELEASE)
+    if answers and answers[-1].error is not None and answers[-1].error["C"] == _CANCELED:
+        raise refused(answers[-1].error)
     return answers
 
 

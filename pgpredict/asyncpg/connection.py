@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from typing import Any
 
@@ -13,23 +12,16 @@ from asyncpg import exceptions
 from pgpredict.catalog.awaited import AwaitedCatalog
 from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Lately, Prepared, Template, prepare_async
+from pgpredict.client import Known, Prepared, Template, known, prepare_async
 from rewriter import RewriteError
 
 from .asking import ask
 
-_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref.WeakKeyDictionary()
 
-
-def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
+def _known(connection: Any) -> Known:
     # what a pool gives out stands in for it
-    connection = getattr(connection, "_con", connection)
-    lately = _lately.get(connection)
-    if lately is None:
-        lately = _lately[connection] = Lately()
-    return lately
+    return known(getattr(connection, "_con", connection))
 
 
 def listen_with(connection: Any, deployments: Deployments) -> None:
@@ -189,8 +181,7 @@ async def _send(
 
 def _is_stale(connection: Connection, error: exceptions.PostgresError) -> bool:
     """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
-    taken = _known(connection).forget()
-    return taken and not connection.is_in_transaction() and (error.sqlstate or "").startswith("42")
+    return _known(connection).is_stale(error.sqlstate, alone=not connection.is_in_transaction())
 
 
 def _place(error: exceptions.PostgresError, query: str, prepared: Prepared | None) -> None:

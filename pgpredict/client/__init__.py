@@ -5,14 +5,16 @@ from __future__ import annotations
 from .lately import Lately
 from .literals import literal_types
 from .placeholders import Template
-from .rewriting import AsyncSession, Prepared, Session, prepare, prepare_async
+from .rewriting import AsyncSession, Known, Prepared, Session, known, prepare, prepare_async
 
 __all__ = [
     "AsyncSession",
+    "Known",
     "Lately",
     "Prepared",
     "Session",
     "Template",
+    "known",
     "literal_types",
     "prepare",
     "prepare_async",

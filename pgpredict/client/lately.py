@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from pgpredict.catalog.deployments import Deployments
@@ -31,10 +32,8 @@ _PLAIN = re.compile(
     r"|copy|begin|start|savepoint|release|commit|end)\b",
     re.DOTALL,
 )
-#: SELECT INTO makes a table; the functions change what the session or all sessions see
-_CHANGES = re.compile(
-    r"(?<!insert )(?<!merge )\binto\b|set_config|\bml\b|\b(?:deploy|rollback|drop_model|register_version)\b"
-)
+#: functions that change what the session or all sessions see, and their schema
+_FUNCTIONS = ("set_config", "ml", "deploy", "rollback", "drop_model", "register_version")
 
 
 class Lately(Generic[T]):
@@ -104,6 +103,16 @@ class Lately(Generic[T]):
         if not self._idle:
             self._within.add(key)
 
+    def is_stale(self, sqlstate: str | None, *, alone: bool) -> bool:
+        """Tell whether the last statement failed for what others changed in the last moment, and did nothing.
+
+        Nothing is taken for granted from then on.
+
+        :param sqlstate: of its error
+        :param alone: whether it was a transaction of its own, so that it may be sent again
+        """
+        return self.forget() and alone and (sqlstate or "").startswith("42")
+
     def forget(self) -> bool:
         """Take nothing for granted; return whether the last statement's was."""
         took, self.took = self.took, False
@@ -115,4 +124,20 @@ class Lately(Generic[T]):
 def is_plain(sql: str) -> bool:
     """Tell whether a text can change nothing that an answer depends on, as far as words can tell."""
     lowered = sql.lower()
-    return _PLAIN.match(lowered) is not None and ";" not in lowered[:-1] and _CHANGES.search(lowered) is None
+    if _PLAIN.match(lowered) is None or ";" in lowered[:-1]:
+        return False
+    # SELECT INTO makes a table
+    if not all(lowered[:at].rstrip().endswith(("insert", "merge")) for at in _places(lowered, "into")):
+        return False
+    return not any(True for word in _FUNCTIONS for _ in _places(lowered, word))
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    """Yield where a word stands by itself; a regular expression takes twenty times as long to find none."""
+    at = text.find(word)
+    while at >= 0:
+        end = at + len(word)
+        before, after = text[at - 1 : at], text[end : end + 1]
+        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
+            yield at
+        at = text.find(word, end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ class Template:
     :ivar base: the highest number that the statement has of its own
     :ivar places: what stands for parameter ``base + 1`` and so on, in the user's text
     :ivar steps: (start in :attr:`sql`, start in the user's text), where the distance of the two changes
+    :ivar doubled: whether a per cent sign is written twice
     """
 
     sql: str
@@ -139,8 +140,3 @@ class Template:
             return min(start + position - begun, texts[index][1])
 
         return place
-
-
-def reordered(values: Sequence[object], order: Sequence[int] | None) -> Sequence[object]:
-    """Return the values of placeholders as another text needs them."""
-    return values if order is None else [values[place] for place in order]

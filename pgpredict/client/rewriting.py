@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from pgpredict.catalog.errors import refused
 from pgpredict.catalog.keeping import LONGEST, Kept, Shelf, size
@@ -14,7 +15,7 @@ from rewriter import RewriteError, Script, Setting
 from rewriter.asynchronous import LONG, replay
 
 from .lately import Lately
-from .placeholders import Template, reordered
+from .placeholders import Template
 
 #: a text, whether it has a driver's placeholders and which, and whether the server keeps it under a name
 _Key = tuple[str, bool, tuple[str, ...], bool]
@@ -25,6 +26,9 @@ class Prepared:
     """A statement for a driver.
 
     :ivar text: with the placeholders that the user's text has
+    :ivar order: for each placeholder the place of its value among the user's; None if they are as they were
+    :ivar template: the user's text
+    :ivar script: what :attr:`text` was rendered of
     :ivar types: oids of parameters that it depends on; None if it does not
     """
 
@@ -36,7 +40,7 @@ class Prepared:
 
     def values(self, values: Any) -> Any:
         """Return the parameters for it, from those that the user has given."""
-        return values if self.order is None else reordered(values, self.order)
+        return values if self.order is None else [values[place] for place in self.order]
 
     def origin(self, position: int, sent: str) -> int | None:
         """Return the position in the user's text of one that PostgreSQL reports, both 1-based.
@@ -48,8 +52,18 @@ class Prepared:
         return None if origin is None else self.template.written(origin - 1) + 1
 
 
+#: what one connection takes for granted
+Known: TypeAlias = Lately[Kept[Prepared | None]]
+
 #: what is known of the statements of all connections of this process
 _shelf: Shelf[_Key, Prepared | None] = Shelf()
+_known: weakref.WeakKeyDictionary[Any, Known] = weakref.WeakKeyDictionary()
+
+
+def known(connection: Any) -> Known:
+    """Return what a connection, of whatever driver, takes for granted."""
+    found = _known.get(connection)
+    return _known.setdefault(connection, Lately()) if found is None else found
 
 
 class _Session(Protocol):
@@ -85,9 +99,7 @@ class AsyncSession(_Session, Protocol):
         ...
 
 
-def prepare(
-    template: Template, lately: Lately[Kept[Prepared | None]], session: Session, *, kept: bool = False
-) -> Prepared | None:
+def prepare(template: Template, lately: Known, session: Session, *, kept: bool = False) -> Prepared | None:
     """Return what to send for a statement; None if it stays as it is.
 
     :param lately: what the connection has found out lately
@@ -105,7 +117,7 @@ def prepare(
 
 
 async def prepare_async(
-    template: Template, lately: Lately[Kept[Prepared | None]], session: AsyncSession, *, kept: bool = False
+    template: Template, lately: Known, session: AsyncSession, *, kept: bool = False
 ) -> Prepared | None:
     """Return what :func:`prepare` returns."""
 
@@ -138,7 +150,7 @@ def _replayed(
 
 
 def _steps(
-    template: Template, lately: Lately[Kept[Prepared | None]], session: _Session, kept: bool
+    template: Template, lately: Known, session: _Session, kept: bool
 ) -> Generator[list[Question] | _Think, Any, Prepared | None]:
     """Yield questions, to be sent their answers, or a function that asks itself, to be sent its result."""
     key = (template.sql, template.doubled, template.places, kept)

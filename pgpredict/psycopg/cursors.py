@@ -14,10 +14,10 @@ from psycopg.rows import Row
 
 from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.client import prepare, prepare_async
+from pgpredict.client import known, prepare, prepare_async
 from rewriter import RewriteError
 
-from .session import AsyncSending, SyncSending, lately, text_of
+from .session import AsyncSending, SyncSending, text_of
 
 C = TypeVar("C", bound="psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]")
 
@@ -206,6 +206,6 @@ def install(
 
     :param deployments: heard of, so that answers may be taken for granted for longer
     """
-    lately(connection).deployments = deployments
+    known(connection).deployments = deployments
     for attribute in ("cursor_factory", "server_cursor_factory"):
         setattr(connection, attribute, predicting(getattr(connection, attribute)))

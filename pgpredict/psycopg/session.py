@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -13,9 +12,8 @@ from psycopg.adapt import Transformer
 from psycopg.raw_cursor import RawCursorMixin
 
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Lately, Prepared, Template, literal_types
+from pgpredict.client import Prepared, Template, known, literal_types
 from rewriter import RewriteError
 from rewriter.scan import mentions_bytes
 
@@ -23,17 +21,6 @@ from .asking import asked
 from .errors import as_psycopg, placed
 
 Connection: TypeAlias = "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]"
-Known: TypeAlias = Lately[Kept[Prepared | None]]
-
-_lately: weakref.WeakKeyDictionary[Connection, Known] = weakref.WeakKeyDictionary()
-
-
-def lately(connection: Connection) -> Known:
-    """Return what a connection has found out lately."""
-    known = _lately.get(connection)
-    if known is None:
-        known = _lately[connection] = Lately()
-    return known
 
 
 class Sending:
@@ -49,7 +36,7 @@ class Sending:
         self, cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], text: str, values: Any
     ) -> None:
         self.cursor, self._text, self._values = cursor, text, values
-        self.lately = lately(cursor.connection)
+        self.lately = known(cursor.connection)
         self.prepared: Prepared | None = None
 
     def __enter__(self) -> Prepared:
@@ -105,9 +92,8 @@ class Sending:
         Nothing is lost then: nothing has run, and no transaction has failed.
         """
         connection = self.cursor.connection
-        taken = self.lately.forget()
         idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
-        return taken and idle and connection.autocommit and (error.sqlstate or "").startswith("42")
+        return self.lately.is_stale(error.sqlstate, alone=idle and connection.autocommit)
 
 
 class SyncSending(Sending):
@@ -157,4 +143,4 @@ def text_of(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], query: Query
 def look(connection: Connection, text: str) -> bool:
     """Take note of a statement; return whether it may hold our syntax."""
     idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
-    return lately(connection).look(text, idle=idle, alone=connection.autocommit)
+    return known(connection).look(text, idle=idle, alone=connection.autocommit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,20 +13,12 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.catalog.keeping import Kept
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Lately, Prepared, Template, literal_types, prepare
+from pgpredict.client import Known, Prepared, Template, known, literal_types, prepare
 from rewriter import RewriteError
 
 from .asking import ask
 from .errors import as_psycopg2, placed
-
-_lately: weakref.WeakKeyDictionary[Any, Lately[Kept[Prepared | None]]] = weakref.WeakKeyDictionary()
-
-
-def _known(connection: Any) -> Lately[Kept[Prepared | None]]:
-    lately = _lately.get(connection)
-    return _lately.setdefault(connection, Lately()) if lately is None else lately
 
 
 def _look(connection: Any, text: str) -> bool:
@@ -35,7 +26,7 @@ def _look(connection: Any, text: str) -> bool:
     if connection.closed:
         return False
     idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-    return _known(connection).look(text, idle=idle, alone=connection.autocommit)
+    return known(connection).look(text, idle=idle, alone=connection.autocommit)
 
 
 class _Sending:
@@ -43,7 +34,7 @@ class _Sending:
 
     may_fail = True
 
-    def __init__(self, cursor: Any, text: str, values: Any, lately: Lately[Kept[Prepared | None]]) -> None:
+    def __init__(self, cursor: Any, text: str, values: Any, lately: Known) -> None:
         self.cursor, self.text, self.values, self.lately = cursor, text, values, lately
         self.template = template = Template.plain(text) if values is None else Template.read(text)
         self.prepared: Prepared | None = None
@@ -77,10 +68,10 @@ class _Sending:
     def is_stale(self, error: Any) -> bool:
         """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
         connection = self.cursor.connection
-        taken, state = self.lately.forget(), error.pgcode or ""
         idle = connection.info.transaction_status == TRANSACTION_STATUS_IDLE
-        again = taken and idle and connection.autocommit and state.startswith("42")
-        return bool(again and not self.cursor.name)  # a portal can be opened once
+        # a portal can be opened once
+        alone = bool(idle and connection.autocommit and not self.cursor.name)
+        return self.lately.is_stale(error.pgcode, alone=alone)
 
 
 class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
@@ -88,7 +79,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
 
     def execute(self, query: Any, vars: Any = None) -> None:
         """Execute a statement, which may hold PREDICT."""
-        with _known(self.connection).lock:
+        with known(self.connection).lock:
             sending = self._sending(query, vars)
             if sending is None:
                 super().execute(query, vars)
@@ -104,7 +95,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
 
     def executemany(self, query: Any, vars_list: Iterable[Any]) -> None:
         """Execute a statement for many sets of parameters."""
-        with _known(self.connection).lock:
+        with known(self.connection).lock:
             sending = self._sending(query, ())
             if sending is None:
                 super().executemany(query, vars_list)
@@ -114,7 +105,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
 
     def copy_expert(self, sql: Any, file: Any, size: int = 8192) -> None:
         """Run a COPY, of a query that may hold PREDICT."""
-        with _known(self.connection).lock:
+        with known(self.connection).lock:
             sending = self._sending(sql, None)
             if sending is None:
                 super().copy_expert(sql, file, size)
@@ -124,7 +115,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
 
     def callproc(self, procname: Any, *parameters: Any) -> Any:
         """Call a function, which may do anything."""
-        with _known(self.connection).lock:
+        with known(self.connection).lock:
             _look(self.connection, "CALL")
             return super().callproc(procname, *parameters)
 
@@ -143,7 +134,7 @@ class Predicting(psycopg2.extensions.cursor):  # type: ignore[misc]
             return None  # which is for psycopg2 to say
         if not _look(connection, text) or (isinstance(query, bytes) and "\ufffd" in text):
             return None  # what is malformed is for the server to say
-        lately = _known(connection)
+        lately = known(connection)
         if connection.async_:
             raise psycopg2.NotSupportedError("PREDICT does not work on asynchronous connections of psycopg2")
         sending = _Sending(self, text, values, lately)
@@ -169,7 +160,7 @@ def install(connection: Any, deployments: Deployments | None = None) -> None:
 
     :param deployments: heard of, so that answers may be taken for granted for longer
     """
-    _known(connection).deployments = deployments
+    known(connection).deployments = deployments
     factory = connection.cursor_factory
     if factory is None:
         # its class may have an opinion of its own

@@ -40,6 +40,10 @@ def test_only_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
         "CREATE TEMP TABLE t (a int)",
         "SELECT set_config('search_path', 'b', false)",
         "SELECT ml.deploy('m', 2)",
+        'SELECT "ml"."deploy"(1)',
+        "SELECT deploy('m', 2)",
+        "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1",
+        "SELECT 1\nINTO t",
         "SELECT 1; SET search_path = b",
         "ROLLBACK",
         "-- a comment\nDROP TABLE t",
@@ -60,7 +64,10 @@ def test_not_after_what_may_change_an_answer(between: str) -> None:
 
 @pytest.mark.parametrize(
     "between",
-    ["INSERT INTO t VALUES (1)", " (select 1)", "WITH a AS (SELECT 1) SELECT 2", "COMMIT;", "begin"],
+    [
+        *("INSERT INTO t VALUES (1)", "insert\n  into t select 1", " (select 1)", "COMMIT;", "/* x */ begin"),
+        *("WITH a AS (SELECT 1) INSERT INTO t SELECT 2", "SELECT html, into_, deployed FROM t"),
+    ],
 )
 def test_after_what_changes_none(between: str) -> None:
     known = Lately[str]()
