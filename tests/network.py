@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 _RESET = struct.pack("ii", 1, 0)
+_CANCEL = struct.pack("!I", 80_877_102)
 
 
 class Network:
@@ -70,11 +71,14 @@ class Network:
                     near.close()
                     continue
                 self._sockets |= {near, far}
-                for sock in (near, far):
-                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                passed = [0]
-                for pair in ((near, far), (far, near)):
-                    threading.Thread(target=self._relay, args=(*pair, passed), daemon=True).start()
+                self._join(near, far)
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        for sock in (near, far):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        passed = [0]
+        for pair in ((near, far), (far, near)):
+            threading.Thread(target=self._relay, args=(*pair, passed), daemon=True).start()
 
     def _relay(self, source: socket.socket, sink: socket.socket, passed: list[int]) -> None:
         try:
@@ -95,10 +99,34 @@ class Network:
             self._reset(sink)
 
 
+class TwiceCanceling(Network):
+    """Brings cancel requests twice, with a pause between.
+
+    As PostgreSQL before 17 does: it signals a process and then its group, and the first signal may have ended
+    the statement by the time of the second.
+    """
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        threading.Thread(target=self._begin, args=(near, far), daemon=True).start()
+
+    def _begin(self, near: socket.socket, far: socket.socket) -> None:
+        first = near.recv(16, socket.MSG_PEEK)
+        if first[4:8] != _CANCEL:
+            super()._join(near, far)
+            return
+        for pause in (0.0, 0.5):
+            time.sleep(pause)
+            with socket.create_connection(("127.0.0.1", self._target)) as once:
+                once.sendall(first)
+                once.recv(1)  # the server closes when it has sent its signal
+        near.close()
+        far.close()
+
+
 @contextlib.contextmanager
-def network(port: int) -> Iterator[Network]:
+def network(port: int, kind: type[Network] = Network) -> Iterator[Network]:
     """Give a network that leads to a port."""
-    made = Network(port)
+    made = kind(port)
     try:
         yield made
     finally:

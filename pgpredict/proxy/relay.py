@@ -165,6 +165,8 @@ class Relay:
             return
         inquiry.begin()
         try:
+            # the one before may be over by the first of the two signals that PostgreSQL sends for a request
+            await inquiry.until_delivered()
             try:
                 changed = await self._rewriting.rewrite(statement, inquiry, self.settings.rewrite_seconds)
             except TransactionFailed:

@@ -99,8 +99,10 @@ def main() -> None:
             raise RuntimeError
     except RuntimeError:
         seen["rolled_back"] = Plain.objects.filter(name__in=("three", "four")).count()
-    threading.Timer(0.3, connection.connection.cancel_safe).start()
+    timer = threading.Timer(0.3, connection.connection.cancel_safe)
+    timer.start()
     seen["canceled"] = failure("SELECT pg_sleep(30), 'PREDICT'").sqlstate
+    timer.join()
     seen["after"] = one(PREDICT, 2.0)
     with connection.cursor() as cursor:
         cursor.execute("LISTEN channel; NOTIFY channel, 'hello'")

@@ -29,7 +29,7 @@ from tests import graphs
 from tests.fix_proxy import RunningProxy, running_proxy
 from tests.fix_runtime import eventually
 from tests.fix_spare import DATABASE, Certificates
-from tests.network import network
+from tests.network import TwiceCanceling, network
 
 PREDICT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
 #: the full sizes are for machines of people
@@ -138,6 +138,24 @@ def test_bytes_may_come_in_any_pieces(spare: Cluster, shared: RunningProxy, piec
             with connect(near.port) as connection:
                 assert work(connection) == expected
         assert "event=defect" not in proxy.logged()
+
+
+def test_a_cancel_that_comes_twice_ends_one_statement(spare: Cluster) -> None:
+    """What has our words waits until the request for the statement before it is over."""
+    with network(spare.port, TwiceCanceling) as far:
+        server = f"host=127.0.0.1 port={far.port}"
+        with (
+            running_proxy(server, "--server", f"{server} sslmode=disable") as proxy,
+            connect(proxy.port) as connection,
+        ):
+            for number in range(3):
+                timer = threading.Timer(0.1, connection.cancel_safe)
+                timer.start()
+                with pytest.raises(psycopg.errors.QueryCanceled):
+                    connection.execute("SELECT pg_sleep(30)")
+                row = connection.execute(f"{PREDICT}, {number} FROM pg_sleep(0.7)").fetchone()
+                assert row == (20.0, number)
+                timer.join()
 
 
 def test_a_network_that_is_slow(shared: RunningProxy, bystander: psycopg.Connection[Any]) -> None:

@@ -247,7 +247,8 @@ def test_prepared_in_transaction_mode(chain: tuple[Address, str]) -> None:
 def test_cancels_reach_the_right_backend(chain: tuple[Address, str]) -> None:
     address, _ = chain
     with address.connect() as victim, address.connect() as bystander:
-        threading.Timer(0.3, victim.cancel_safe).start()
+        timer = threading.Timer(0.3, victim.cancel_safe)
+        timer.start()
         outcome: list[Any] = []
         other = threading.Thread(
             target=lambda: outcome.append(bystander.execute("SELECT pg_sleep(1), 'PREDICT'").fetchone())
@@ -255,6 +256,7 @@ def test_cancels_reach_the_right_backend(chain: tuple[Address, str]) -> None:
         other.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             victim.execute("SELECT pg_sleep(30), 'PREDICT'")
+        timer.join()
         other.join()
         assert outcome == [("", "PREDICT")]
         assert victim.execute(PREDICT, (2.0,)).fetchone() == (20.0,)
