@@ -11,14 +11,13 @@ What was asked within a transaction is forgotten with it: it may be of the trans
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from pgpredict.catalog.deployments import Deployments
-from rewriter.scan import mentions
+
+from .glance import glance
 
 T = TypeVar("T")
 
@@ -26,14 +25,6 @@ T = TypeVar("T")
 WINDOW = 0.1
 #: texts that a connection takes for granted at the most, and their longest
 _MOST, _LONGEST = 100, 10_000
-_PLAIN = re.compile(
-    # a comment in a comment is not looked through
-    r"(?>\s+|--[^\n]*\n|/\*(?:(?!/\*).)*?\*/|\()*+(?:select|insert|update|delete|merge|with|values|table|fetch"
-    r"|copy|begin|start|savepoint|release|commit|end)\b",
-    re.DOTALL,
-)
-#: functions that change what the session or all sessions see, and their schema
-_FUNCTIONS = ("set_config", "ml", "deploy", "rollback", "drop_model", "register_version")
 
 
 class Lately(Generic[T]):
@@ -57,9 +48,10 @@ class Lately(Generic[T]):
         self._idle = True
         self._began: tuple[float, int] = (0.0, -1)
 
-    def look(self, sql: str, *, idle: bool, alone: bool = False) -> bool:
+    def look(self, sql: str | bytes, *, idle: bool, alone: bool = False) -> bool:
         """Take note of a statement that will be run; return whether it may hold our syntax.
 
+        :param sql: as bytes in the client's encoding, whatever that is
         :param idle: whether no transaction is open
         :param alone: whether the statement is a transaction of its own then
         """
@@ -71,10 +63,11 @@ class Lately(Generic[T]):
             if self._dirty:
                 self.forget()
                 self._dirty = False
-        if not is_plain(sql):
+        seen = glance(sql)
+        if not seen.is_plain:
             self.forget()
-            self._dirty = not (idle and alone) or ";" in sql.rstrip()[:-1]
-        return mentions(sql)
+            self._dirty = not (idle and alone) or not seen.is_single
+        return seen.mentions
 
     def get(self, key: str | tuple[object, ...]) -> T | None:
         """Return what may be taken for granted of a statement."""
@@ -119,25 +112,3 @@ class Lately(Generic[T]):
         self._taken.clear()
         self._within.clear()
         return took
-
-
-def is_plain(sql: str) -> bool:
-    """Tell whether a text can change nothing that an answer depends on, as far as words can tell."""
-    lowered = sql.lower()
-    if _PLAIN.match(lowered) is None or ";" in lowered[:-1]:
-        return False
-    # SELECT INTO makes a table
-    if not all(lowered[:at].rstrip().endswith(("insert", "merge")) for at in _places(lowered, "into")):
-        return False
-    return not any(True for word in _FUNCTIONS for _ in _places(lowered, word))
-
-
-def _places(text: str, word: str) -> Iterator[int]:
-    """Yield where a word stands by itself; a regular expression takes twenty times as long to find none."""
-    at = text.find(word)
-    while at >= 0:
-        end = at + len(word)
-        before, after = text[at - 1 : at], text[end : end + 1]
-        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
-            yield at
-        at = text.find(word, end)

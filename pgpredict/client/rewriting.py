@@ -120,12 +120,6 @@ async def prepare_async(
     template: Template, lately: Known, session: AsyncSession, *, kept: bool = False
 ) -> Prepared | None:
     """Return what :func:`prepare` returns."""
-
-    def thinking(
-        think: _Think,
-    ) -> Callable[[Callable[[tuple[Question, ...]], Sequence[Answer]]], Kept[Prepared | None]]:
-        return lambda ask: think(lambda questions: ask(tuple(questions)))
-
     steps = _steps(template, lately, session, kept)
     try:
         step = next(steps)

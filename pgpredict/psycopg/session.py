@@ -15,7 +15,6 @@ from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.questions import Answer, Question
 from pgpredict.client import Prepared, Template, known, literal_types
 from rewriter import RewriteError
-from rewriter.scan import mentions_bytes
 
 from .asking import asked
 from .errors import as_psycopg, placed
@@ -126,11 +125,10 @@ def text_of(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], query: Query
     if isinstance(query, str):
         text = query
     elif isinstance(query, bytes):
-        # what has none of our words may still be what other statements depend on
+        if not look(connection, query):
+            return None
         text = query.decode(connection.info.encoding, "replace")
-        if not mentions_bytes(query) or "\ufffd" in text:
-            look(connection, text)
-            return None  # what is malformed is for the server to say
+        return None if "\ufffd" in text else text  # what is malformed is for the server to say
     elif isinstance(query, sql.Composable):
         text = query.as_string(connection)
     else:
@@ -140,7 +138,7 @@ def text_of(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any], query: Query
     return text if look(connection, text) else None
 
 
-def look(connection: Connection, text: str) -> bool:
+def look(connection: Connection, text: str | bytes) -> bool:
     """Take note of a statement; return whether it may hold our syntax."""
     idle = connection.pgconn.transaction_status == pq.TransactionStatus.IDLE
     return known(connection).look(text, idle=idle, alone=connection.autocommit)

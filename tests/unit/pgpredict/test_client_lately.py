@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from pgpredict.client.lately import Lately, is_plain
+from pgpredict.client.glance import is_plain
+from pgpredict.client.lately import Lately
 
 
 class Clock:
