@@ -38,7 +38,7 @@ bench-proxy:  ## measure the proxy against none and against PgBouncer, 5 minutes
 	@scripts/setup dev
 	@$(PYTHON_OF_VENV) -m benchmarks.proxy
 
-bench-orm:  ## measure libraries such as SQLAlchemy with PREDICT and without, 3 minutes
+bench-orm:  ## measure SQLAlchemy and Django with PREDICT and without, 2 minutes
 	@scripts/setup dev
 	@$(PYTHON_OF_VENV) -m benchmarks.orm
 

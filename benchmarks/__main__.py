@@ -19,14 +19,14 @@ from pgpredict.errors import InvalidInput
 from pgpredict.server import Home
 from pgpredict.server.local import up
 
-from . import batch, hooks, memory, models, orm_django, planning, rewriting, single, suite
+from . import batch, hooks, memory, models, planning, rewriting, single, suite
 from .flights import flights
 from .report import DOCUMENT, Finding, console, markdown, occasion, setting, show, write
 from .workspace import deployed, rewritten, workspace
 
-PARTS = ("batch", "single", "memory", "hooks", "django", "suite", "planning", "rewriting")
+PARTS = ("batch", "single", "memory", "hooks", "suite", "planning", "rewriting")
 #: those that the tables of ``workspace`` are needed for, and those that the flights are needed for
-_TABLES, _FLIGHTS = PARTS[:5], PARTS[5:]
+_TABLES, _FLIGHTS = PARTS[:4], PARTS[4:]
 #: rows that the backend's peak is measured on, in tables' rows: 10 million by default
 MANY = 10
 
@@ -128,9 +128,6 @@ def measure(
         say("hooks of drivers")
         statement = rewritten(connection, hooks.PREDICT.format("$1"))
         return {"What a driver's hook adds to a query": hooks.measure(dsn, statement, rows)}
-    if part == "django":
-        say("Django")
-        return {"Django": orm_django.measure(dsn, rows)}
     try:
         return measure_memory(connection, dsn, socket or Home.default().runtime_socket, rows, say)
     except psutil.Error as error:

@@ -17,12 +17,12 @@ from pgpredict.connection import connect
 from pgpredict.server import Home
 from pgpredict.server.local import up
 
-from . import orm_sqlalchemy
+from . import orm_django, orm_sqlalchemy
 from .library import PREDICT, Say, contenders
 from .report import DOCUMENT, Finding, console, markdown, occasion, setting, show, write
 from .workspace import rewritten
 
-LIBRARIES = (orm_sqlalchemy,)
+LIBRARIES = (orm_sqlalchemy, orm_django)
 HOOKS = "What a library's hook adds to a query"
 BATCH = "Predictions of a table by an ORM, against scikit-learn in Python"
 

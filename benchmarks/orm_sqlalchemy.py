@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from pgpredict.sqlalchemy import predict
 
 from .batch import MIXED
-from .library import BARE, PREDICT, Contender, batch_findings, hook_findings, in_turn
+from .library import BACKEND, BARE, PREDICT, Contender, apart, batch_findings, hook_findings, in_turn
 from .report import Finding
 
 NAME = "SQLAlchemy"
@@ -89,7 +89,9 @@ def compared(
         return lambda key: connection.execute(statement, {"id": key}).all()
 
     ways = [run(plain, bare), run(hooked, bare), run(plain, sent), run(hooked, predicting)]
-    return hook_findings(subject, in_turn(ways, rows, queries))
+    backends = [connection.scalar(text(BACKEND)) for connection in (plain, hooked)]
+    with apart(*backends):
+        return hook_findings(subject, in_turn(ways, rows, queries))
 
 
 def batch(dsn: str, contender: Contender, rows: int, runs: int) -> list[Finding]:

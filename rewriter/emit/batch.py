@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from rewriter.names import literal
 
+#: of any function of PostgreSQL's
+MOST_ARGUMENTS = 100
+
 
 def batch_text(numbers: Sequence[str], matrix: str, texts: Sequence[tuple[str, str]]) -> str:
     """Return the aggregate expression that makes the batch text of a group of rows.
@@ -22,8 +25,18 @@ def batch_text(numbers: Sequence[str], matrix: str, texts: Sequence[tuple[str, s
     parts.append("E'\\n'")
     if numbers:
         parts.append(f"pg_catalog.encode(ml.raw(pg_catalog.array_agg({matrix})), 'base64')")
-    # concat rather than ||, whose meaning the caller's search_path could change
-    return f"pg_catalog.concat({', '.join(parts)})"
+    start, end = concat(len(parts))
+    return f"{start}{', '.join(parts)}{end}"
+
+
+def concat(count: int) -> tuple[str, str]:
+    """Return what stands before and behind values of any type, to concatenate them.
+
+    Not ``||``, whose meaning the caller's search_path could change.
+    """
+    if count <= MOST_ARGUMENTS:
+        return "pg_catalog.concat(", ")"
+    return "pg_catalog.concat(VARIADIC ARRAY[", "]::pg_catalog.text[])"
 
 
 def head(numbers: Sequence[str], texts: Sequence[str]) -> str:

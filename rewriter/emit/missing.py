@@ -19,19 +19,24 @@ def guard(run: Run, values: Sequence[str]) -> str:
 
     :param values: SQL of each feature, in the order of the run's inputs
     """
-    complete = f"pg_catalog.num_nulls({', '.join(values)}) OPERATOR(pg_catalog.=) 0"
+    # no function takes more than 100 arguments
+    complete = " AND ".join(f"{value} IS NOT NULL" for value in values)
     if run.missing != "error":
-        return complete
+        return f"({complete})"
     names = ", ".join(literal(input_.feature.name) for input_ in run.inputs)
     missing = ", ".join(f"{value} IS NULL" for value in values)
-    return f"({complete} OR ml.missing({literal(run.model.name)}, ARRAY[{names}], ARRAY[{missing}]))"
+    return f"(({complete}) OR ml.missing({literal(run.model.name)}, ARRAY[{names}], ARRAY[{missing}]))"
 
 
 def missing_names(run: Run, p: str) -> list[Piece]:
     """Return SQL of the names of a row's missing features as one text, NULL where all are there."""
-    names = [literal(input_.feature.name) for input_ in run.inputs]
-    cases = ", ".join(f"CASE WHEN {p}f.{p}f{i} IS NULL THEN {name} END" for i, name in enumerate(names, 1))
-    pieces: list[Piece] = [f"(SELECT NULLIF(pg_catalog.concat_ws({_BETWEEN}, {cases}), '') FROM (SELECT "]  # noqa: S608
+    nulls = [f"{p}f.{p}f{place} IS NULL" for place in range(1, len(run.inputs) + 1)]
+    cases = ", ".join(
+        f"CASE WHEN {null} THEN {literal(input_.feature.name)} END"
+        for null, input_ in zip(nulls, run.inputs, strict=True)
+    )
+    listed = f"pg_catalog.array_to_string(ARRAY[{cases}], {_BETWEEN})"
+    pieces: list[Piece] = [f"(SELECT CASE WHEN {' OR '.join(nulls)} THEN {listed} END FROM (SELECT "]  # noqa: S608
     for place, input_ in enumerate(run.inputs, 1):
         pieces += [", " if place > 1 else "", *converted(input_), f" AS {p}f{place}"]
     return [*pieces, f") AS {p}f)"]

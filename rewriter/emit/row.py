@@ -13,7 +13,7 @@ from rewriter.names import literal
 from rewriter.plan import Input, Run
 from rewriter.splice import Piece
 
-from .batch import head
+from .batch import concat, head
 from .convert import converted, is_text
 from .missing import guard
 from .outputs import arrays, join
@@ -31,15 +31,15 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
     if run.missing != "impute":
         # what is looked at twice is computed once
         names = {id(input_): f"{p}f.{p}f{number}" for number, input_ in enumerate(run.inputs, 1)}
-        listed: list[Piece] = []
-        for input_ in run.inputs:
-            listed += [", " if listed else "", *columns[id(input_)], f" AS {names[id(input_)].split('.')[1]}"]
+        listed = _listed(
+            [[*columns[id(input_)], f" AS {names[id(input_)].split('.')[1]}"] for input_ in run.inputs]
+        )
         columns = {key: [name] for key, name in names.items()}
         # without a row there is nothing to ask, and the subquery is NULL
         complete = guard(run, [names[id(input_)] for input_ in run.inputs])
         features = [" FROM (SELECT ", *listed, f" OFFSET 0) AS {p}f WHERE {complete}"]
     batch = [*_text(run.inputs, columns), f" AS {p}batch"]
-    fence = f"OFFSET 0 OPERATOR(pg_catalog.*) pg_catalog.num_nulls({run.tie})" if run.tie else "OFFSET 0"
+    tie = f"OFFSET 0 OPERATOR(pg_catalog.*) pg_catalog.num_nulls(ROW({run.tie}))" if run.tie else "OFFSET 0"
     source = join(run.model, f"{p}m", f"{p}b.{p}batch")
     return [
         "(SELECT ",
@@ -47,7 +47,7 @@ def row_expression(call: Call, run: Run, p: str) -> list[Piece]:
         f" AS {call.name} FROM (SELECT ",
         *batch,
         *features,
-        f" {fence}) AS {p}b {source})",
+        f" {tie}) AS {p}b {source})",
     ]
 
 
@@ -55,13 +55,16 @@ def _text(inputs: Sequence[Input], columns: dict[int, list[Piece]]) -> list[Piec
     numbers = [input_ for input_ in inputs if not is_text(input_)]
     texts = [input_ for input_ in inputs if is_text(input_)]
     names = head([input_.feature.name for input_ in numbers], [input_.feature.name for input_ in texts])
-    pieces: list[Piece] = [f'pg_catalog.concat(\'{{"v":1,"rows":1\', {literal("," + names)}']
+    parts: list[list[Piece]] = [["""'{"v":1,"rows":1'"""], [literal("," + names)]]
     for input_ in texts:
-        pieces += [", E'\\n', pg_catalog.array_to_json(ARRAY[", *columns[id(input_)], "])"]
-    pieces.append(", E'\\n'")
+        parts += [["E'\\n'"], ["pg_catalog.array_to_json(ARRAY[", *columns[id(input_)], "])"]]
+    parts.append(["E'\\n'"])
     if numbers:
-        pieces.append(", pg_catalog.encode(ml.raw(ARRAY[ARRAY[")
-        for number, input_ in enumerate(numbers):
-            pieces += [", " if number else "", *columns[id(input_)]]
-        pieces.append("]]::double precision[]), 'base64')")
-    return [*pieces, ")"]
+        values = _listed([columns[id(input_)] for input_ in numbers])
+        parts.append(["pg_catalog.encode(ml.raw(ARRAY[ARRAY[", *values, "]]::double precision[]), 'base64')"])
+    start, end = concat(len(parts))
+    return [start, *_listed(parts), end]
+
+
+def _listed(parts: Sequence[Sequence[Piece]]) -> list[Piece]:
+    return [piece for part in parts for piece in (", ", *part)][1:]

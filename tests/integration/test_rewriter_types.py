@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -10,7 +11,8 @@ from onnx_models.reading import Source
 from onnx_models.train import train
 from onnx_models.training import Options
 from pgpredict.catalog import ConnectionCatalog
-from rewriter import RewriteError, rewrite
+from rewriter import RewriteError, Setting, rewrite
+from rewriter.plan import Way
 from tests.fix_server import Database
 
 SETUP = """
@@ -73,6 +75,44 @@ def test_every_type_agrees_with_the_model_table(customers: Database, target: str
         types = [[column.type_code for column in cursor.description or ()] for cursor in (got, expected)]
         assert types[0] == types[1]
         assert got.fetchall() == expected.fetchall()
+
+
+@pytest.mark.parametrize("texts", [0, 60])
+def test_more_features_than_a_function_takes_arguments(database: Database, texts: int) -> None:
+    """Models of 120 and 180 features, in every way that there is for them."""
+    names = [f"x{number}" for number in range(120)] + [f"c{number}" for number in range(texts)]
+    columns = [f"(i * {n + 7} % 101)::float8 AS {name}" for n, name in enumerate(names[:120])]
+    columns += [
+        f"(ARRAY['a', 'b', 'c'])[i * {n + 2} % 3 + 1] AS {name}" for n, name in enumerate(names[120:])
+    ]
+    with database.connect() as connection:
+        table = (
+            f"CREATE TABLE wide AS SELECT i AS id, {', '.join(columns)} FROM generate_series(1, 60) AS g(i)"
+        )
+        connection.execute(table.encode())
+        source = f"SELECT {', '.join(names)}, x0 + 2 * x1 AS y FROM wide"
+        train(connection, "m", Source(source, "y"), Options(algorithm="linear"))
+        connection.execute("UPDATE wide SET x3 = NULL WHERE id = 7")
+        catalog = ConnectionCatalog(connection)
+        found: dict[Way, dict[int, float]] = {}
+        ways: list[Way] = ["batch", "row"] if texts else ["inline", "batch", "row"]
+        for way in ways:
+            statement = "SELECT id, PREDICT(m ON MISSING NULL) FROM wide ORDER BY id"
+            sql = rewrite(statement, catalog, setting=Setting(way=way)).sql
+            found[way] = dict(connection.execute(sql.encode()).fetchall())
+            assert found[way].pop(7) is None
+            assert len(found[way]) == 59
+            strict = rewrite(
+                "SELECT PREDICT(m ON MISSING ERROR) FROM wide", catalog, setting=Setting(way=way)
+            ).sql
+            with pytest.raises(psycopg.errors.NullValueNotAllowed, match="feature 'x3' of model 'm' is NULL"):
+                connection.execute(strict.encode())
+        update = (
+            "UPDATE wide AS w SET x0 = (SELECT max(PREDICT(m)) FROM wide AS v WHERE v.id = w.id AND id <> 7)"
+        )
+        connection.execute(rewrite(update, catalog).sql.encode())
+        rows = connection.execute("SELECT id, x0 FROM wide WHERE id <> 7").fetchall()
+        assert dict(rows) == pytest.approx(found["batch"], rel=1e-5)
 
 
 def test_an_enum_target_under_another_search_path(customers: Database) -> None:
