@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -12,15 +13,16 @@ from typing import Any
 
 import pandas as pd
 import psycopg
+from psycopg import sql
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import GradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from onnx_models import fitted
 
-from .batch import LINEAR, MIXED
+from .batch import LINEAR, MIXED, Case
 from .report import Finding, interleaved, timed
 from .workspace import fill, remove, train_model
 
@@ -41,12 +43,14 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Contender:
-    """A model on ``bench.mixed``, and the pipeline of scikit-learn that it was made of.
+    """A pipeline of scikit-learn, and the model that was made of it.
 
     :ivar title: for people
+    :ivar case: its table and features
     """
 
     title: str
+    case: Case
     model: str
     pipeline: Any
 
@@ -63,29 +67,48 @@ def contenders(connection: psycopg.Connection[Any], rows: int, say: Say) -> Iter
         say(f"filling tables of {rows:,} rows")
         fill(connection, rows)
         train_model(connection, LINEAR, rows)
-        columns = ", ".join((*MIXED.features, "y"))
-        query = f"SELECT {columns} FROM bench.mixed WHERE id <= {_FITTED}"
-        names = [*MIXED.features, "y"]
-        frame = pd.DataFrame(connection.execute(query.encode()).fetchall(), columns=names)
-        target = (frame.pop("y") > frame["x0"] * 3).map({True: "yes", False: "no"})
         encode = make_column_transformer(
             (OneHotEncoder(handle_unknown="ignore"), list(MIXED.texts)),
             (StandardScaler(), list(MIXED.numbers)),
         )
-        for title, estimator in (
-            ("logistic regression", LogisticRegression()),
-            ("boosting of 100 trees", GradientBoostingClassifier(random_state=0)),
+        for title, case, pipeline in (
+            ("linear regression of 10 numbers", LINEAR, make_pipeline(StandardScaler(), LinearRegression())),
+            (
+                "logistic regression of 5 numbers and 5 texts",
+                MIXED,
+                make_pipeline(encode, LogisticRegression()),
+            ),
+            (
+                "boosting of 100 trees, the same",
+                MIXED,
+                make_pipeline(encode, GradientBoostingClassifier(random_state=0)),
+            ),
         ):
             say(f"fitting scikit-learn's {title}")
-            pipeline = make_pipeline(encode, estimator).fit(frame, target)
+            query = sql.SQL("SELECT {}, y FROM {} WHERE id <= {}").format(
+                sql.SQL(", ").join(map(sql.Identifier, case.features)), case.relation, _FITTED
+            )
+            frame = pd.DataFrame(connection.execute(query).fetchall(), columns=[*case.features, "y"])
+            target = frame.pop("y")
+            if case is MIXED:
+                target = (target > frame["x0"] * 3).map({True: "yes", False: "no"})
             model = f"bench_pipeline_{len(made)}"
-            fitted.store(connection, model, pipeline, frame.head(1000))
-            made.append(Contender(title, model, pipeline))
+            fitted.store(connection, model, pipeline.fit(frame, target), frame.head(1000))
+            made.append(Contender(title, case, model, pipeline))
         yield made
     finally:
         remove(connection)
         names = [contender.model for contender in made]
         connection.execute("SELECT ml.drop_model(name) FROM ml.models WHERE name = ANY (%s)", [names])
+
+
+def predicted(contender: Contender, frame: pd.DataFrame) -> list[tuple[int, Any]]:
+    """Return keys and scikit-learn's predictions, in the order of the keys.
+
+    :param frame: of ``id`` and the features
+    """
+    values = contender.pipeline.predict(frame[list(contender.case.features)])
+    return sorted(zip(frame["id"].tolist(), values.tolist(), strict=True))
 
 
 #: the process of a connection's server. What else is selected has its memory allocator keep what it frees;
@@ -173,8 +196,9 @@ def batch_findings(
     expected = ours()
     for name, other in others:
         found = other()
-        if found != expected:
-            raise AssertionError(f"{name}: {sum(map(differs, found, expected))} of {len(found)} rows differ")
+        different = sum(map(differs, found, expected))
+        if different or len(found) != len(expected):
+            raise AssertionError(f"{name}: {different} of {len(found)} rows differ, {len(expected)} expected")
     seconds = interleaved([ours, *(other for _, other in others)], runs)
     return [
         Finding(
@@ -190,6 +214,8 @@ def batch_findings(
     ]
 
 
-def differs(one: object, other: object) -> bool:
-    """Tell whether two rows differ."""
+def differs(one: tuple[int, Any], other: tuple[int, Any]) -> bool:
+    """Tell whether two rows differ; numbers by more than single precision does."""
+    if isinstance(one[1], float):
+        return one[0] != other[0] or not math.isclose(one[1], other[1], rel_tol=1e-4, abs_tol=1e-4)
     return one != other

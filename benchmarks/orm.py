@@ -1,7 +1,8 @@
 """``make bench-orm``: what PREDICT costs in the libraries that people query with, and what it saves them.
 
 A library is a module with two functions: ``hooks`` measures what its hook adds to a query, ``batch`` compares
-the prediction of a table with fetching the rows and asking scikit-learn.
+the prediction of a table with fetching the rows and asking scikit-learn. ``OLDEST`` is the first version of
+PostgreSQL that the library takes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ BATCH = "Predictions of a table by an ORM, against scikit-learn in Python"
 def compare(
     connection: psycopg.Connection[Any], dsn: str, rows: int, runs: int, queries: int, say: Say
 ) -> dict[str, list[Finding]]:
-    """Measure every library.
+    """Measure every library that the server is new enough for.
 
     :param connection: to the database of ``dsn``, in autocommit
     :param runs: of each way of a batch
@@ -40,6 +41,9 @@ def compare(
     with contenders(connection, rows, say) as models:
         statement = rewritten(connection, PREDICT.format("$1"))
         for library in LIBRARIES:
+            if connection.info.server_version < library.OLDEST:
+                say(f"{library.NAME} needs PostgreSQL {library.OLDEST // 10_000}: not measured")
+                continue
             say(f"{library.NAME}: one row")
             found[HOOKS] += library.hooks(dsn, statement, rows, queries)
             for contender in models:

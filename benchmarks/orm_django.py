@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import django
 import pandas as pd
 from django.conf import settings
+from django.db.backends.postgresql.features import DatabaseFeatures
 from psycopg.conninfo import conninfo_to_dict
 
-from .batch import MIXED
-from .library import BACKEND, BARE, PREDICT, Contender, apart, batch_findings, hook_findings, in_turn
+from .library import (
+    BACKEND,
+    BARE,
+    PREDICT,
+    Contender,
+    apart,
+    batch_findings,
+    hook_findings,
+    in_turn,
+    predicted,
+)
 from .report import Finding
 
 NAME = "Django"
+#: the first server version that it works with
+OLDEST = 10_000 * DatabaseFeatures.minimum_database_version[0]
 #: aliases of the connection with our engine, and with Django's
 OURS, PLAIN = "default", "plain"
 _ENGINES = {OURS: "pgpredict.django", PLAIN: "django.db.backends.postgresql"}
@@ -51,22 +63,20 @@ def batch(dsn: str, contender: Contender, rows: int, runs: int) -> list[Finding]
     from pgpredict.django import Predict
 
     _set_up(dsn)
-    names = ("id", *MIXED.features)
-    wanted = _mixed().objects.filter(id__lte=rows)
+    case = contender.case
+    names = ["id", *case.features]
+    wanted = _class(case.table, case.numbers, case.texts).objects.filter(id__lte=rows)
 
-    def ours() -> list[tuple[int, str]]:
-        return sorted(wanted.values_list("id", Predict(contender.model, *MIXED.features)))
+    def ours() -> list[tuple[int, Any]]:
+        return sorted(wanted.values_list("id", Predict(contender.model, *case.features)))
 
-    def labelled(frame: pd.DataFrame) -> list[tuple[int, str]]:
-        labels = contender.pipeline.predict(frame[list(MIXED.features)])
-        return sorted(zip(frame["id"].tolist(), labels.tolist(), strict=True))
-
-    def objects() -> list[tuple[int, str]]:
+    def objects() -> list[tuple[int, Any]]:
         # a queryset of its own each time: one that has been read keeps its objects
-        return labelled(pd.DataFrame([{name: getattr(row, name) for name in names} for row in wanted.all()]))
+        frame = pd.DataFrame([{name: getattr(row, name) for name in names} for row in wanted.all()])
+        return predicted(contender, frame)
 
-    def fetched() -> list[tuple[int, str]]:
-        return labelled(pd.DataFrame(wanted.values_list(*names), columns=list(names)))
+    def fetched() -> list[tuple[int, Any]]:
+        return predicted(contender, pd.DataFrame(wanted.values_list(*names), columns=names))
 
     others = [
         ("objects, a DataFrame, scikit-learn", objects),
@@ -90,12 +100,16 @@ def _set_up(dsn: str) -> None:
 
 
 @functools.cache
-def _mixed() -> Any:
-    """Return the class of ``bench.mixed``; a process has it once."""
+def _class(table: str, numbers: Sequence[str], texts: Sequence[str]) -> Any:
+    """Return the class of a case's table; a process has it once."""
     from django.db import models
 
-    columns = {name: models.FloatField() for name in (*MIXED.numbers, "y")}
-    columns |= {name: models.TextField() for name in MIXED.texts}
-    meta = type("Meta", (), {"app_label": "bench", "managed": False, "db_table": '"bench"."mixed"'})
+    columns = {name: models.FloatField() for name in (*numbers, "y")}
+    columns |= {name: models.TextField() for name in texts}
+    meta = {"app_label": "bench", "managed": False, "db_table": f'"bench"."{table}"'}
     key = models.BigIntegerField(primary_key=True)
-    return type("Mixed", (models.Model,), {"__module__": __name__, "Meta": meta, "id": key, **columns})
+    return type(
+        table.title(),
+        (models.Model,),
+        {"__module__": __name__, "Meta": type("Meta", (), meta), "id": key, **columns},
+    )

@@ -14,20 +14,49 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from pgpredict.sqlalchemy import predict
 
-from .batch import MIXED
-from .library import BACKEND, BARE, PREDICT, Contender, apart, batch_findings, hook_findings, in_turn
+from .library import (
+    BACKEND,
+    BARE,
+    PREDICT,
+    Contender,
+    apart,
+    batch_findings,
+    hook_findings,
+    in_turn,
+    predicted,
+)
 from .report import Finding
 
 NAME = "SQLAlchemy"
+OLDEST = 0
 #: of psycopg, so that every statement is planned as it comes: a generic plan may be another one
 _OPTIONS: dict[str, dict[str, Any]] = {"psycopg": {"prepare_threshold": None}}
 
 
 class Base(DeclarativeBase):
-    """Of the one class."""
+    """Of the two classes."""
 
 
-class Row(Base):
+class Numbers(Base):
+    """A row of ``bench.numbers``."""
+
+    __tablename__ = "numbers"
+    __table_args__ = {"schema": "bench"}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(primary_key=True)
+    x0: Mapped[float]
+    x1: Mapped[float]
+    x2: Mapped[float]
+    x3: Mapped[float]
+    x4: Mapped[float]
+    x5: Mapped[float]
+    x6: Mapped[float]
+    x7: Mapped[float]
+    x8: Mapped[float]
+    x9: Mapped[float]
+    y: Mapped[float]
+
+
+class Mixed(Base):
     """A row of ``bench.mixed``."""
 
     __tablename__ = "mixed"
@@ -97,28 +126,27 @@ def compared(
 def batch(dsn: str, contender: Contender, rows: int, runs: int) -> list[Finding]:
     """Compare ``select(Row.id, predict(...))`` with objects, and with rows, that scikit-learn predicts."""
     engine = create_engine(url(dsn, "psycopg"), plugins=["pgpredict"])
-    wanted = Row.id <= rows
-    columns = [Row.id, *(getattr(Row, name) for name in MIXED.features)]
+    row = Mixed if contender.case.texts else Numbers
+    names = ["id", *contender.case.features]
+    wanted = row.id <= rows
+    form = predict(contender.model, row, type_=str if contender.case.texts else float)
+    columns = [getattr(row, name) for name in names]
 
-    def ours() -> list[tuple[int, str]]:
+    def ours() -> list[tuple[int, Any]]:
         with Session(engine) as session:
-            statement = select(Row.id, predict(contender.model, Row, type_=str)).where(wanted)
-            return sorted((key, label) for key, label in session.execute(statement))
+            found = session.execute(select(row.id, form).where(wanted))
+            return sorted((key, value) for key, value in found)
 
-    def labelled(frame: pd.DataFrame) -> list[tuple[int, str]]:
-        labels = contender.pipeline.predict(frame[list(MIXED.features)])
-        return sorted(zip(frame["id"].tolist(), labels.tolist(), strict=True))
-
-    def objects() -> list[tuple[int, str]]:
+    def objects() -> list[tuple[int, Any]]:
         with Session(engine) as session:
-            found = session.scalars(select(Row).where(wanted)).all()
-            names = ("id", *MIXED.features)
-            return labelled(pd.DataFrame([{name: getattr(row, name) for name in names} for row in found]))
+            found = session.scalars(select(row).where(wanted)).all()
+            frame = pd.DataFrame([{name: getattr(each, name) for name in names} for each in found])
+            return predicted(contender, frame)
 
-    def fetched() -> list[tuple[int, str]]:
+    def fetched() -> list[tuple[int, Any]]:
         with Session(engine) as session:
             found = session.execute(select(*columns).where(wanted)).all()
-            return labelled(pd.DataFrame(found, columns=["id", *MIXED.features]))
+            return predicted(contender, pd.DataFrame(found, columns=names))
 
     others = [
         ("ORM objects, a DataFrame, scikit-learn", objects),
