@@ -63,13 +63,37 @@ async def _answer(connection: Any, question: Question) -> PlainAnswer:
         return PlainAnswer(value)
     sql, shifts = _renumbered(question.sql)
     try:
-        prepared = await plain.prepare(connection, sql)
+        return PlainAnswer(await _described(connection, sql))
+    except exceptions.PostgresConnectionError:
+        raise
     except asyncpg.PostgresError as error:
         fields = _fields(error)
         if "P" in fields:
             fields["P"] = str(int(fields["P"]) - _shift(shifts, int(fields["P"])))
         return PlainAnswer(error=fields)
-    return PlainAnswer(tuple((column.name, column.type.oid, -1) for column in prepared.get_attributes()))
+
+
+async def _described(connection: Any, sql: str) -> tuple[tuple[str, int, int], ...]:
+    """Return names and types of a query's columns; no more: asyncpg itself could not read some of the rows.
+
+    It would make codecs for the columns. There is none for a row that has a value which it reads as text.
+    """
+    connection._check_open()
+    protocol = connection._protocol
+    record = protocol.get_record_class()
+    state = await protocol.prepare("", sql, None, record_class=record, ignore_custom_codec=True)
+    settings = protocol.get_settings()
+    given: set[int] = set()
+    try:
+        # it tells of no column of a type without a codec; when it is given one, it forgets those that it made
+        while unknown := [oid for oid in state._init_types() if settings.get_data_codec(oid) is None]:
+            for oid in unknown:
+                settings.add_python_codec(oid, "", "", [], "scalar", str, str, "text")
+            given.update(unknown)
+        return tuple((column.name, column.type.oid, -1) for column in state._get_attributes())
+    finally:
+        for oid in given:
+            settings.remove_python_codec(oid, "", "")
 
 
 def _fields(error: exceptions.PostgresError) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pgpredict.client import Known, Prepared, Template, known, prepare_async
 from rewriter import RewriteError
 
 from .asking import ask
+from .errors import as_asyncpg, place
 
 
 def _known(connection: Any) -> Known:
@@ -78,7 +79,7 @@ async def rewritten(
                 Template.plain(query), _known(connection), _Session(connection), kept=kept
             )
     except (RewriteError, StatementRefused) as error:
-        raise _as_asyncpg(error, query) from None
+        raise as_asyncpg(error, query) from None
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc]
@@ -148,7 +149,7 @@ class _Cursor:
             async for row in self._plain(self._query if prepared is None else prepared.text):
                 yield row
         except asyncpg.PostgresError as error:
-            _place(error, self._query, prepared)
+            place(error, self._query, prepared)
             raise
 
     def __await__(self) -> Generator[Any, None, Any]:
@@ -173,29 +174,12 @@ async def _send(
     try:
         return await call(prepared.text)
     except asyncpg.PostgresError as error:
-        if not _is_stale(connection, error):
-            _place(error, query, prepared)
+        if not is_stale(connection, error):
+            place(error, query, prepared)
             raise
     return await _send(connection, query, call, timeout, kept=kept)
 
 
-def _is_stale(connection: Connection, error: exceptions.PostgresError) -> bool:
+def is_stale(connection: Any, error: exceptions.PostgresError) -> bool:
     """Tell whether it may have failed for what others changed in the last moment; ask from now on."""
     return _known(connection).is_stale(error.sqlstate, alone=not connection.is_in_transaction())
-
-
-def _place(error: exceptions.PostgresError, query: str, prepared: Prepared | None) -> None:
-    if prepared is not None and error.position is not None:
-        found = prepared.origin(int(error.position), prepared.text)
-        error.position = None if found is None else str(found)
-        error.query = query
-
-
-def _as_asyncpg(error: RewriteError | StatementRefused, query: str) -> exceptions.PostgresError:
-    position = error.position if isinstance(error, RewriteError) else None
-    fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": error.message}
-    if error.hint is not None:
-        fields["H"] = error.hint
-    if position is not None:
-        fields["P"] = str(position)
-    return exceptions.PostgresError.new(fields, query)

@@ -6,6 +6,7 @@ from .lately import Lately
 from .literals import literal_types
 from .placeholders import Template
 from .rewriting import AsyncSession, Known, Prepared, Session, known, prepare, prepare_async
+from .vanished import vanished
 
 __all__ = [
     "AsyncSession",
@@ -18,4 +19,5 @@ __all__ = [
     "literal_types",
     "prepare",
     "prepare_async",
+    "vanished",
 ]

@@ -20,6 +20,7 @@ from .cursors import (
     RawServerCursor,
     ServerCursor,
     install,
+    install_async,
     predicting,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "RawServerCursor",
     "ServerCursor",
     "install",
+    "install_async",
     "predicting",
 ]

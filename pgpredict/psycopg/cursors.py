@@ -209,3 +209,10 @@ def install(
     known(connection).deployments = deployments
     for attribute in ("cursor_factory", "server_cursor_factory"):
         setattr(connection, attribute, predicting(getattr(connection, attribute)))
+
+
+async def install_async(
+    connection: psycopg.AsyncConnection[Any], deployments: Deployments | None = None
+) -> None:
+    """Do what :func:`install` does, for whom that has to be awaited: ``AsyncConnectionPool(configure=…)``."""
+    install(connection, deployments)

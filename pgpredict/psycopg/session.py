@@ -13,7 +13,7 @@ from psycopg.raw_cursor import RawCursorMixin
 
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Prepared, Template, known, literal_types
+from pgpredict.client import Prepared, Template, known, literal_types, vanished
 from rewriter import RewriteError
 
 from .asking import asked
@@ -82,6 +82,9 @@ class Sending:
         query = self.cursor._query
         if self.prepared is None or query is None:
             return error
+        gone = vanished(error.sqlstate, error.diag.message_primary)
+        if gone is not None:
+            return self.told(gone)
         sent, origin = query.query.decode(self.cursor.connection.info.encoding), self.prepared.origin
         return placed(error, self._text, lambda position: origin(position, sent))
 

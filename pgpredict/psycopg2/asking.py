@@ -22,7 +22,7 @@ def ask(connection: Any, questions: Sequence[Question]) -> list[PlainAnswer]:
 
     :return: up to the first one that fails
     :raises TransactionFailed: in a transaction that has failed
-    :raises StatementRefused: if a cancel request or the like came for a question
+    :raises StatementRefused: if a cancel request or the like came for a question, or the connection ended
     """
     status = connection.info.transaction_status
     if status == psycopg2.extensions.TRANSACTION_STATUS_INERROR:
@@ -42,7 +42,9 @@ def ask(connection: Any, questions: Sequence[Question]) -> list[PlainAnswer]:
         if libpq.PQstatus(pgconn):
             connection.close()  # nothing can come of it, and psycopg2 would not notice
     failed = answers[-1].error
-    if failed is not None and guarded and len(answers) > 1 and not connection.closed:
+    if connection.closed:
+        raise psycopg2.OperationalError("connection is closed") if failed is None else refused(failed)
+    if failed is not None and guarded and len(answers) > 1:
         _exchange(libpq, pgconn, [_command(libpq, pgconn, UNDO), _command(libpq, pgconn, RELEASE)], encoding)
     if failed is not None and (failed.get("C") == _CANCELED or (guarded and len(answers) == 1)):
         raise refused(failed)

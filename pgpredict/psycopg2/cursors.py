@@ -14,7 +14,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Known, Prepared, Template, known, literal_types, prepare
+from pgpredict.client import Known, Prepared, Template, known, literal_types, prepare, vanished
 from rewriter import RewriteError
 
 from .asking import ask
@@ -51,6 +51,9 @@ class _Sending:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, psycopg2.Error) and self.prepared is not None and self.cursor.query is not None:
+            gone = vanished(error.pgcode, error.diag.message_primary)
+            if gone is not None:
+                raise as_psycopg2(gone, self.text) from error
             encoding = psycopg2.extensions.encodings[self.cursor.connection.encoding]
             sent, origin = self.cursor.query.decode(encoding), self.prepared.origin
             told = placed(error, self.text, lambda position: origin(position, sent))

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import URL, Engine, event, exc
 from sqlalchemy.engine import CreateEnginePlugin
 
+from pgpredict.catalog.deployments import Deployments
+
 from .registry import INSTALLED, QUERY, registry
 
 logger = logging.getLogger("pgpredict.sqlalchemy")
@@ -27,8 +29,15 @@ _HINT = "postgresql+psycopg, postgresql+psycopg2 and postgresql+asyncpg are"
 class Plugin(CreateEnginePlugin):
     """Makes the connections of an engine understand PREDICT.
 
+    It takes ``create_engine(…, pgpredict_deployments=…)``: a :class:`pgpredict.catalog.Deployments` by which
+    deployments are heard of, so that answers may be taken for granted for longer.
+
     :raises ArgumentError: for another database or driver
     """
+
+    def __init__(self, url: URL, kwargs: dict[str, Any]) -> None:
+        super().__init__(url, kwargs)
+        self._deployments: Deployments | None = kwargs.pop("pgpredict_deployments", None)
 
     def update_url(self, url: URL) -> URL:
         """Check that this is a database and a driver that the plugin is for."""
@@ -41,7 +50,7 @@ class Plugin(CreateEnginePlugin):
 
     def engine_created(self, engine: Engine) -> None:
         """Listen to the engine's pool."""
-        _INSTALL[engine.dialect.driver](engine)
+        _INSTALL[engine.dialect.driver](engine, self._deployments)
         event.listen(engine, "connect", _Teller(engine))
 
 
@@ -82,21 +91,27 @@ def _told(connection: Any) -> dict[str, str]:
         connection.rollback()
 
 
-def _psycopg(engine: Engine) -> None:
+def _psycopg(engine: Engine, deployments: Deployments | None) -> None:
     from pgpredict.psycopg import install
 
+    def connected(_: Any, record: Any) -> None:
+        install(record.driver_connection, deployments)
+
     # before what others do with a new connection
-    event.listen(engine, "connect", lambda _, record: install(record.driver_connection), insert=True)
+    event.listen(engine, "connect", connected, insert=True)
 
 
-def _psycopg2(engine: Engine) -> None:
+def _psycopg2(engine: Engine, deployments: Deployments | None) -> None:
     from pgpredict.psycopg2 import install
 
-    event.listen(engine, "connect", lambda _, record: install(record.driver_connection), insert=True)
+    def connected(_: Any, record: Any) -> None:
+        install(record.driver_connection, deployments)
+
+    event.listen(engine, "connect", connected, insert=True)
 
 
-def _asyncpg(engine: Engine) -> None:
-    from pgpredict.asyncpg import Connection
+def _asyncpg(engine: Engine, deployments: Deployments | None) -> None:
+    from pgpredict.asyncpg import Connection, listen_with
 
     from .prepared import make_predicting
 
@@ -106,13 +121,15 @@ def _asyncpg(engine: Engine) -> None:
 
     def connected(connection: Any, record: Any) -> None:
         make_predicting(connection)
+        if deployments is not None:
+            listen_with(record.driver_connection, deployments)
 
     event.listen(engine, "do_connect", connecting)
     event.listen(engine, "connect", connected, insert=True)
 
 
 #: SQLAlchemy's name of a driver -> what makes an engine's connections ours
-_INSTALL: dict[str, Callable[[Engine], None]] = {
+_INSTALL: dict[str, Callable[[Engine, Deployments | None], None]] = {
     "psycopg": _psycopg,
     "psycopg_async": _psycopg,
     "psycopg2": _psycopg2,

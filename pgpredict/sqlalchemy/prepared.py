@@ -6,12 +6,15 @@ wrote. So the adapter is given the rewritten text, and keeps prepared statements
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 
 from pgpredict.asyncpg import rewritten
+from pgpredict.asyncpg.connection import is_stale
+from pgpredict.asyncpg.errors import as_asyncpg, place
+from pgpredict.client import vanished
 
 
 class PredictingAdapter(AsyncAdapt_asyncpg_connection):
@@ -30,11 +33,19 @@ class PredictingAdapter(AsyncAdapt_asyncpg_connection):
         try:
             return await plain(prepared.text, invalidate_timestamp)
         except asyncpg.PostgresError as error:
-            if error.position is not None:
-                found = prepared.origin(int(error.position), prepared.text)
-                error.position = None if found is None else str(found)
-                error.query = operation
-            raise
+            if not is_stale(connection, error):
+                place(error, operation, prepared)
+                raise
+        return await self._prepare(operation, invalidate_timestamp)
+
+    def _handle_exception(self, error: Exception) -> NoReturn:
+        # one that was prepared before has nothing of ours around it when it runs
+        if isinstance(error, asyncpg.PostgresError):
+            is_stale(self._connection, error)
+            gone = vanished(error.sqlstate, error.message)
+            if gone is not None:
+                error = as_asyncpg(gone, error.query or "")
+        super()._handle_exception(error)
 
 
 def make_predicting(adapter: AsyncAdapt_asyncpg_connection) -> None:

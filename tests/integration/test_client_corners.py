@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -15,6 +17,7 @@ import psycopg
 import psycopg2
 import psycopg2.errors
 import psycopg2.extras
+import psycopg_pool
 import pytest
 
 import pgpredict.asyncpg
@@ -97,6 +100,93 @@ def test_a_lost_connection_is_closed(place: Place, legacy: Any) -> None:
     with pytest.raises(psycopg2.Error):
         one(legacy, POINT)
     assert legacy.closed
+
+
+def test_a_connection_that_is_lost_between_statements(place: Place, legacy: Any) -> None:
+    assert one(legacy, POINT) == 20.0
+    with place.database.connect() as other:
+        other.execute("SELECT pg_terminate_backend(%s)", [legacy.info.backend_pid])
+    time.sleep(0.2)
+    with pytest.raises(psycopg2.errors.AdminShutdown):
+        one(legacy, POINT)
+    assert legacy.closed
+
+
+async def lost(place: Place, *, in_transaction: bool) -> None:
+    connection = await asyncpg_connection(place.direct)
+    if in_transaction:
+        await connection.execute("BEGIN")
+    with place.direct.connect(autocommit=False) as other:
+        other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+        asked = asyncio.create_task(connection.fetch("SELECT PREDICT(weight) FROM locked"))
+        await asyncio.sleep(0.5)
+        with place.database.connect() as admin:
+            admin.execute("SELECT pg_terminate_backend(%s)", [connection.get_server_pid()])
+        with pytest.raises(asyncpg.PostgresConnectionError, match="closed in the middle"):
+            await asked
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_connection_that_is_lost_during_a_question(place: Place, in_transaction: bool) -> None:
+    with place.direct.connect() as connection:
+        connection.execute("CREATE TABLE locked AS SELECT 1::float8 AS a")
+    asyncio.run(lost(place, in_transaction=in_transaction))
+
+
+async def types_as_text(place: Place) -> None:
+    connection = await asyncpg_connection(place.direct)
+    try:
+        await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+        await connection.execute("""
+            CREATE TYPE pair AS (x int, y text);
+            CREATE TABLE texts AS SELECT 2::float8 AS a, 'a b'::tsvector AS words, '1.5'::money AS price,
+                '{"k": 1}'::jsonb AS data, 'pg_class'::regclass AS relation, ROW(1, 'z')::pair AS p,
+                ARRAY['a'::tsvector] AS many
+        """)
+        expected = await connection.fetchrow("SELECT * FROM texts")
+        assert (expected["data"], expected["p"]["y"]) == ({"k": 1}, "z")
+        for query in (
+            "SELECT *, PREDICT(weight) AS w FROM texts",
+            "SELECT *, PREDICT(weight USING a) AS w FROM texts",
+        ):
+            found = await connection.fetchrow(query)
+            assert dict(found) == {**expected, "w": 20.0}
+        assert (
+            await connection.fetchval("SELECT PREDICT(weight) FROM texts AS t WHERE t.p = ROW(1, 'z')::pair")
+            == 20.0
+        )
+        assert (await connection.fetchval("SELECT p FROM texts"))["x"] == 1
+    finally:
+        await connection.close()
+
+
+def test_asyncpg_need_not_read_what_it_is_asked_about(place: Place) -> None:
+    """Rows hold types that it takes as text, and then cannot take a row as one value."""
+    asyncio.run(types_as_text(place))
+
+
+async def waiting_pool(place: Place) -> None:
+    configure = pgpredict.psycopg.install_async
+    async with (
+        psycopg_pool.AsyncConnectionPool(
+            place.direct.dsn, min_size=1, configure=configure, open=False, timeout=20
+        ) as pool,
+        pool.connection() as connection,
+    ):
+        assert await (await connection.execute(POINT.encode())).fetchone() == (20.0,)
+
+
+def test_psycopgs_pools(place: Place) -> None:
+    asyncio.run(waiting_pool(place))
+    with (
+        psycopg_pool.ConnectionPool(
+            place.direct.dsn, min_size=1, configure=pgpredict.psycopg.install, open=True, timeout=20
+        ) as pool,
+        pool.connection() as connection,
+    ):
+        assert connection.execute(POINT.encode()).fetchone() == (20.0,)
+        with connection.transaction(), connection.cursor("named") as cursor:
+            assert cursor.execute(POINT.encode()).fetchone() == (20.0,)
 
 
 def test_a_connections_own_rows_stay_what_they_are(place: Place) -> None:

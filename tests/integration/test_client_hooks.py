@@ -133,6 +133,30 @@ def test_a_column_that_somebody_drops_costs_nothing(place: Place, client: Client
         time.sleep(0.11)
 
 
+def test_a_model_that_is_dropped_before_a_transaction_uses_it(
+    place: Place, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement cannot be sent again there; the error is about the model, not about a table behind it."""
+    with place.database.connect() as other:
+        store_weight(other, 3.0, "Gone by")
+        other.execute('GRANT SELECT ON models."Gone by" TO PUBLIC')
+        monkeypatch.setattr("pgpredict.client.lately.WINDOW", 60.0)
+        # FROM makes it a batch; what is written out as SQL goes on with the version that it was
+        query = 'SELECT PREDICT("Gone by" USING a) FROM (VALUES (1.0), (2.0)) AS g(a) ORDER BY 1'
+        client.execute("SET pgpredict.way = 'batch'")
+        assert client.execute(query) == [(3.0,), (6.0,)]
+        other.execute("SELECT ml.drop_model('Gone by')")
+    client.execute("BEGIN")
+    with pytest.raises(client.error, match='model "Gone by" does not exist any more') as caught:
+        client.execute(query)
+    assert client.sqlstate(caught.value) == "42704"
+    client.execute("ROLLBACK")
+    with pytest.raises(client.error, match='model "Gone by" does not exist') as caught:
+        client.execute(query)
+    assert client.sqlstate(caught.value) == "42704"
+    assert client.execute(POINT) == [(20.0,)]
+
+
 def test_errors_are_the_drivers_own(place: Place, client: Client) -> None:
     for sql, sqlstate in (
         ("SELECT PREDICT(weihgt USING 1.0 AS a)", "42704"),

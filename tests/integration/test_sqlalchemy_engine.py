@@ -17,7 +17,9 @@ from sqlalchemy.pool import NullPool
 
 import pgpredict.asyncpg
 from onnx_models import storing
+from pgpredict.catalog import Deployments
 from pgpredict.catalog.session import SessionCatalog
+from pgpredict.client import known
 from pgpredict.sqlalchemy import predict, probability, refresh
 from pgpredict.sqlalchemy.registry import registry
 from pgpredict.sqlalchemy.types import Untold
@@ -305,6 +307,54 @@ def test_dropped_meanwhile(spare: Ways) -> None:
             way.run(value(statement))
         assert sqlstate(caught.value) == ("42P01" if keeps_prepared(way) else "42704"), way.name
         assert way.run(value(select(predict("weight", item)).where(item.c.id == 2))) == 10.0
+
+
+def test_dropped_while_it_is_taken_for_granted(spare: Ways, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a transaction, as all of a session's statements are, nothing can be sent again."""
+    monkeypatch.setattr("pgpredict.client.lately.WINDOW", 60.0)
+    rows = text("SELECT PREDICT(factor USING a) FROM (VALUES (1.0), (2.0)) AS v (a)")
+
+    def work(session: Session) -> list[float]:
+        session.execute(text("SET pgpredict.way = 'batch'"))
+        session.commit()
+        return list(session.scalars(rows))
+
+    for way in filter(lambda way: way.is_direct, spare):
+        with spare.database.connect() as connection:
+            store_weight(connection, 10.0, "factor")
+            connection.execute(f"GRANT SELECT ON models.factor TO {spare.direct.user}")
+            assert way.run(work) == [10.0, 20.0]
+            assert way.run(lambda session: list(session.scalars(rows))) == [10.0, 20.0]
+            storing.drop(connection, "factor")
+        for _ in range(2):
+            with pytest.raises(sqlalchemy.exc.DBAPIError, match='model "factor" does not exist') as caught:
+                way.run(lambda session: list(session.scalars(rows)))
+            assert sqlstate(caught.value) == "42704", way.name
+
+
+def test_deployments_are_heard_of(spare: Ways) -> None:
+    statement = select(predict("factor", item)).where(item.c.id == 2)
+    with Deployments(spare.database.dsn, seconds=3600) as deployments:
+        assert deployments.wait(30)
+        for driver in ("psycopg", "psycopg2"):
+            with spare.database.connect() as connection:
+                store_weight(connection, 10.0, "factor")
+            engine = create_engine(
+                url(spare.direct, driver), plugins=["pgpredict"], pgpredict_deployments=deployments
+            )
+            with Session(engine) as session:
+                # outside of a transaction: what is asked within one is forgotten with it
+                session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+                assert session.scalar(statement) == 10.0
+                before, until = deployments.number, time.monotonic() + 10
+                with spare.database.connect() as connection:
+                    store_weight(connection, 30.0, "factor")
+                while deployments.number == before:
+                    assert time.monotonic() < until
+                    time.sleep(0.01)
+                assert session.scalar(statement) == 30.0
+                assert known(session.connection().connection.driver_connection).deployments is deployments
+            engine.dispose()
 
 
 def test_the_plugin_through_the_proxy_prepares_what_is_due(spare: Ways) -> None:
