@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .asynchronous import AsyncCatalog, rewrite_async
-from .cache import CachedRewriter, VersionedCatalog
+from .cache import CachedRewriter, VersionedAsyncCatalog, VersionedCatalog
 from .catalog import Catalog, Column, DescribeError, ModelInfo
 from .errors import RewriteError, UndeployedModel
 from .rules import RULES
@@ -25,6 +25,7 @@ __all__ = [
     "Script",
     "Setting",
     "UndeployedModel",
+    "VersionedAsyncCatalog",
     "VersionedCatalog",
     "rewrite",
     "rewrite_async",

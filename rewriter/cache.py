@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from typing import Protocol
 
+from .asynchronous import AsyncCatalog, rewrite_async
 from .catalog import Catalog
 from .rules import RULES, Rule
 from .scan import mentions
@@ -33,6 +34,14 @@ class VersionedCatalog(Catalog, Protocol):
         It is asked for every statement with our words, so it must cost next to nothing. What changes
         answers: a deployment, a grant, DDL on what is read or on types and functions, statistics.
         """
+        ...
+
+
+class VersionedAsyncCatalog(AsyncCatalog, Protocol):
+    """The same, whose answers are awaited."""
+
+    def generation(self) -> Hashable:
+        """Return a value that is another one once any answer may be another one."""
         ...
 
 
@@ -76,6 +85,37 @@ class CachedRewriter:
         # before the catalog is asked anything: what changes meanwhile makes the entry stale
         generation = catalog.generation()
         key = (sql, scope, tuple(rules), setting)
+        found = self._found(key, generation)
+        if found is None:
+            found = rewrite(sql, catalog, rules=rules, setting=setting)
+            self._keep(key, generation, found)
+        return found
+
+    async def rewrite_async(
+        self,
+        sql: str,
+        catalog: VersionedAsyncCatalog,
+        *,
+        scope: Hashable = None,
+        rules: Sequence[Rule] = RULES,
+        setting: Setting | None = None,
+    ) -> Rewritten:
+        """Return what :func:`rewriter.rewrite_async` returns, from what is kept if it can be.
+
+        Synchronous and asynchronous callers may share what is kept. Arguments and errors are those of
+        :meth:`rewrite`.
+        """
+        if not mentions(sql):
+            return Rewritten(sql, changed=False)
+        generation = catalog.generation()
+        key = (sql, scope, tuple(rules), setting)
+        found = self._found(key, generation)
+        if found is None:
+            found = await rewrite_async(sql, catalog, rules=rules, setting=setting)
+            self._keep(key, generation, found)
+        return found
+
+    def _found(self, key: Hashable, generation: Hashable) -> Rewritten | None:
         with self._lock:
             entry = self._kept.get(key)
             if entry is not None and entry[0] == generation:
@@ -83,14 +123,21 @@ class CachedRewriter:
                 self.hits += 1
                 return entry[1]
             self.misses += 1
-        rewritten = rewrite(sql, catalog, rules=rules, setting=setting)
-        if len(sql) <= LONGEST:
-            with self._lock:
-                self._kept[key] = generation, rewritten
-                self._kept.move_to_end(key)
-                while len(self._kept) > self._entries:
-                    self._kept.popitem(last=False)
-        return rewritten
+            return None
+
+    def _keep(
+        self,
+        key: tuple[str, Hashable, tuple[Rule, ...], Setting | None],
+        generation: Hashable,
+        made: Rewritten,
+    ) -> None:
+        if len(key[0]) > LONGEST:
+            return
+        with self._lock:
+            self._kept[key] = generation, made
+            self._kept.move_to_end(key)
+            while len(self._kept) > self._entries:
+                self._kept.popitem(last=False)
 
     def clear(self) -> None:
         """Forget all statements."""

@@ -33,8 +33,8 @@ def listen_with(connection: Any, deployments: Deployments) -> None:
 class Catalog(AwaitedCatalog):
     """A :class:`rewriter.AsyncCatalog` that asks an asyncpg connection; the transaction stays as it was."""
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__(lambda questions: ask(connection, questions))
+    def __init__(self, connection: Any, deployments: Deployments | None = None) -> None:
+        super().__init__(lambda questions: ask(connection, questions), deployments)
 
 
 class _Session:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from rewriter import Column, ModelInfo
 from rewriter.asynchronous import replay
 
+from .deployments import Deployments
 from .questions import Answer, Question
 from .session import SessionCatalog
 
@@ -18,11 +19,20 @@ class AwaitedCatalog:
     """A :class:`rewriter.AsyncCatalog` that asks the database each time.
 
     :param ask: asks, and gives the answers up to the first one that fails
+    :param deployments: heard of, for :class:`rewriter.CachedRewriter`
     """
 
-    def __init__(self, ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]]) -> None:
-        self._ask = ask
+    def __init__(
+        self,
+        ask: Callable[[Sequence[Question]], Awaitable[Sequence[Answer]]],
+        deployments: Deployments | None = None,
+    ) -> None:
+        self._ask, self._deployments = ask, deployments
         self._settings: Mapping[str, str] = {}
+
+    def generation(self) -> Hashable:
+        """Return another value once any answer may be another one; without deployments each time."""
+        return object() if self._deployments is None else self._deployments.generation()
 
     async def _answered(self, question: Callable[[SessionCatalog], R]) -> R:
         def run(ask: Callable[[tuple[Question, ...]], Sequence[Answer]]) -> tuple[R, Mapping[str, str]]:

@@ -363,6 +363,26 @@ def test_what_is_kept_until_a_deployment_is_heard_of(place: Place) -> None:
         assert connection.execute(POINT.encode()).fetchone() == (14.0,)
         cached.rewrite(POINT, catalog)
         assert cached.misses == 2
+
+        async def awaited() -> None:
+            one, two = (
+                await psycopg.AsyncConnection.connect(place.direct.dsn),
+                await asyncpg_connection(place.direct),
+            )
+            # what a synchronous caller has rewritten is good for them
+            for made in (
+                pgpredict.psycopg.AsyncConnectionCatalog(one, deployments),
+                pgpredict.asyncpg.Catalog(two, deployments),
+            ):
+                kept, misses = await cached.rewrite_async(POINT, made), cached.misses
+                cached.clear()
+                assert (await cached.rewrite_async(POINT, made)).sql == kept.sql
+                assert (misses, cached.misses) == (2, 3)
+                cached.misses = 2
+            await one.close()
+            await two.close()
+
+        asyncio.run(awaited())
     # nobody listens any more: each time anew
     assert catalog.generation() != catalog.generation()
 
