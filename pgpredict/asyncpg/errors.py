@@ -5,7 +5,8 @@ from __future__ import annotations
 from asyncpg import exceptions
 
 from pgpredict.catalog.errors import StatementRefused
-from pgpredict.client import Prepared, vanished
+from pgpredict.catalog.vanished import vanished
+from pgpredict.client import Prepared
 from rewriter import RewriteError
 
 

@@ -6,7 +6,6 @@ from .lately import Lately
 from .literals import literal_types
 from .placeholders import Template
 from .rewriting import AsyncSession, Known, Prepared, Session, known, prepare, prepare_async
-from .vanished import vanished
 
 __all__ = [
     "AsyncSession",
@@ -19,5 +18,4 @@ __all__ = [
     "literal_types",
     "prepare",
     "prepare_async",
-    "vanished",
 ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pgpredict.catalog.vanished import vanished
+
 from . import frames
 from .changes import Changes, Mark
 from .descriptions import with_origins
@@ -196,6 +198,12 @@ class Answers:
         told = body
         if mark.advice and kind == _ERROR and "H" not in fields:
             told = told[:-1] + frames.cstring(b"H" + mark.advice.encode()) + b"\x00"
+        if change is not None and kind == _ERROR:
+            gone = vanished(fields.get("C"), fields.get("M"))
+            if gone is not None:
+                fields |= {"C": gone.sqlstate, "M": gone.message, "H": gone.hint or ""}
+                fields.pop(frames.POSITION, None)
+                return frames.error(fields, "latin-1")
         if position is not None and change is not None:
             told = frames.with_position(told, change.origin(int(position)))
         return None if told is body else frames.frame(bytes([kind]), told)

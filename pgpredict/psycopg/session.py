@@ -13,7 +13,8 @@ from psycopg.raw_cursor import RawCursorMixin
 
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Prepared, Template, known, literal_types, vanished
+from pgpredict.catalog.vanished import vanished
+from pgpredict.client import Prepared, Template, known, literal_types
 from rewriter import RewriteError
 
 from .asking import asked

@@ -14,7 +14,8 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from pgpredict.catalog.deployments import Deployments
 from pgpredict.catalog.errors import StatementRefused
 from pgpredict.catalog.questions import Answer, Question
-from pgpredict.client import Known, Prepared, Template, known, literal_types, prepare, vanished
+from pgpredict.catalog.vanished import vanished
+from pgpredict.client import Known, Prepared, Template, known, literal_types, prepare
 from rewriter import RewriteError
 
 from .asking import ask

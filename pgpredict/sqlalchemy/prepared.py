@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from pgpredict.asyncpg import rewritten
 from pgpredict.asyncpg.connection import is_stale
 from pgpredict.asyncpg.errors import as_asyncpg, place
-from pgpredict.client import vanished
+from pgpredict.catalog.vanished import vanished
 
 
 class PredictingAdapter(AsyncAdapt_asyncpg_connection):

@@ -69,6 +69,27 @@ def test_later_errors_of_a_prepared_statement_point_into_the_client_s_text(
     assert position(pgconn.exec_prepared(b"s", None)) == b"11"
 
 
+def test_a_prepared_statement_names_the_model_that_is_gone(
+    connection: psycopg.Connection[Any], database: Database
+) -> None:
+    with database.connect() as other:
+        store_weight(other, 3.0, "gone")
+        other.execute("GRANT SELECT ON models.gone TO PUBLIC")
+        query = b"SELECT PREDICT(gone) FROM (VALUES (1.0), (2.0)) AS v (a)"
+        pgconn = connection.pgconn
+        pgconn.prepare(b"s", query)
+        assert pgconn.exec_prepared(b"s", None).get_value(1, 0) == b"6"
+        other.execute("SELECT ml.drop_model('gone')")
+    result = pgconn.exec_prepared(b"s", None)
+    fields = (pq.DiagnosticField.SQLSTATE, pq.DiagnosticField.MESSAGE_PRIMARY)
+    told = [(result.error_field(field) or b"").decode() for field in fields]
+    assert told == ["42704", 'model "gone" does not exist any more']
+    assert b"ml.models" in (result.error_field(pq.DiagnosticField.MESSAGE_HINT) or b"")
+    assert position(result) is None
+    # what the user has written of a schema called models is PostgreSQL's business
+    assert connection.pgconn.exec_(b"SELECT * FROM models.gone").error_field(fields[0]) == b"42P01"
+
+
 def test_errors_of_a_copy_come_when_it_is_executed(connection: psycopg.Connection[Any]) -> None:
     query = b"COPY (SELECT PREDICT(weight USING 1.0::float8 AS a), 1 + nothing) TO STDOUT"
     pgconn = connection.pgconn
