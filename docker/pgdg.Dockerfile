@@ -29,7 +29,7 @@ VOLUME ["/var/lib/postgresql"]
 EXPOSE 5432
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["pgpredict-health"]
-# there is no tini: the server becomes process 1, and waits for the children of others
+# there is no tini: the entry point stays process 1 and waits for orphans, which a server would take for its own
 ENTRYPOINT ["pgpredict-database"]
 CMD ["postgres"]
 ARG VERSION=0.2.0

@@ -1,7 +1,7 @@
 """Entry point of the database's container.
 
 Checks what it was given, makes the cluster at the first start or brings it up to date, then becomes the
-server. Any other command is run as it is.
+server, or as process 1 starts it and waits. Any other command is run as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from . import init
 from .configuration import RUN, write_configuration
 from .data import check_version, hold, make, renew, say
 from .errors import Refused
@@ -38,10 +39,12 @@ def main(arguments: list[str]) -> NoReturn:
         if error.hint:
             say(f"hint: {error.hint}")
         sys.exit(1)
+    command = [str(programs.bindir / "postgres"), *words[1:]]
+    if os.getpid() == 1:
+        sys.exit(init.run(command, programs.server_environment()))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    server = str(programs.bindir / "postgres")
-    os.execve(server, [server, *words[1:]], programs.server_environment())  # noqa: S606 - our own server
+    os.execve(command[0], command, programs.server_environment())  # noqa: S606 - our own server
 
 
 def prepare() -> Programs:

@@ -1,0 +1,90 @@
+"""The entry point of the database's container, with a PostgreSQL of this machine (tests/boxes.py)."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pgpredict.server import find_servers
+from tests.boxes import Box, Running, make_box, why_not
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def box() -> Iterator[Box]:
+    """A box with the newest server of this machine."""
+    if reason := why_not():
+        pytest.skip(reason)
+    install = next((install for install in find_servers() if not install.private), None)
+    if install is None:
+        pytest.skip("no PostgreSQL with Multicorn is installed here")
+    with make_box(install) as box:
+        yield box
+
+
+@pytest.fixture
+def running(box: Box) -> Running:
+    """One that runs."""
+    running = box.start()
+    running.wait_ready()
+    return running
+
+
+def test_an_orphan_that_fails_is_none_of_the_servers(running: Running) -> None:
+    """A session lives on; so it does not if PostgreSQL is process 1."""
+    words = ["psql", "-XqAt", "-h", "/run/postgresql", "-d", "postgres", "-c", "SELECT 7 FROM pg_sleep(3)"]
+    with running.popen(*words) as waiting:
+        time.sleep(0.5)
+        # its parent ends first, so that it is process 1 that hears of it
+        assert running.execute("sh", "-c", "(sleep 0.5; exit 3) &").returncode == 0
+        assert waiting.communicate(timeout=30)[0] == "7\n"
+    assert "terminating any other active server processes" not in running.said()
+    # and it was waited for
+    assert running.execute("sh", "-c", "cat /proc/[0-9]*/stat | grep -c ' Z '").stdout == "0\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT])
+def test_signals_reach_the_server(running: Running, number: signal.Signals) -> None:
+    running.query("ALTER SYSTEM SET work_mem = '99MB'")
+    running.signal(signal.SIGHUP)
+    deadline = time.monotonic() + 20
+    while running.query("SHOW work_mem") != "99MB":
+        assert time.monotonic() < deadline, running.said()
+    running.signal(number)
+    assert running.process.wait(30) == 0
+    kinds = {signal.SIGINT: "fast", signal.SIGTERM: "smart", signal.SIGQUIT: "immediate"}
+    assert f"received {kinds[number]} shutdown request" in running.said()
+
+
+def test_the_exit_code_is_the_servers(running: Running) -> None:
+    postmaster = Path(running.box.data / "postmaster.pid").read_text().split()[0]
+    assert running.execute("kill", "-KILL", postmaster).returncode == 0
+    assert running.process.wait(30) == 128 + signal.SIGKILL
+
+
+def test_a_wrong_setting_ends_it(box: Box) -> None:
+    assert box.start("postgres", "-c", "work_mem=nonsense").process.wait(60) == 1
+
+
+def test_the_health_check_is_one_process(running: Running) -> None:
+    health = str(running.box.place / "lib/database/health")
+    assert running.execute(health).returncode == 0
+    assert running.execute(health, POSTGRES_USER="nobody").returncode != 0
+    postmaster = Path(running.box.data / "postmaster.pid").read_text().split()[0]
+    running.execute("kill", "-STOP", postmaster)
+    start = time.monotonic()
+    with running.popen(health) as check:
+        time.sleep(1)
+        listed = running.execute("sh", "-c", "cat /proc/[0-9]*/comm").stdout.split()
+        # the one that an engine kills is the one that waits
+        assert listed.count("psql") == 1
+        assert not {"health", "pg_isready"} & set(listed)
+        assert check.wait(20) == 2
+    assert time.monotonic() - start < 5
+    running.execute("kill", "-CONT", postmaster)
+    assert running.execute(health).returncode == 0
