@@ -14,8 +14,9 @@ from typing import NoReturn
 
 from . import init
 from .configuration import RUN, write_configuration
-from .data import check_version, hold, make, renew, say
+from .data import check_version, make, renew, say
 from .errors import Refused
+from .holding import hold
 from .server import Programs
 from .settings import read_settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -88,3 +89,20 @@ def test_the_health_check_is_one_process(running: Running) -> None:
     assert time.monotonic() - start < 5
     running.execute("kill", "-CONT", postmaster)
     assert running.execute(health).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["data", "with a space"])
+def test_a_volume_at_the_data_directory_itself_is_refused(box: Box, name: str) -> None:
+    """Its lock would be no other container's; within one file system os.path.ismount sees nothing."""
+    volume, data = box.place / "other", box.volume / name
+    volume.mkdir(mode=0o700)
+    shutil.chown(volume, "postgres", "postgres")
+    data.mkdir()
+    (volume / "postmaster.pid").touch()
+    box.mounts.append(f"mount --bind '{volume}' '{data}'")
+    said = box.refused(PGDATA=str(data))
+    assert f"a volume is mounted at '{data}', the data directory itself" in said
+    assert "hint: mount it above: at /var/lib/postgresql" in said
+    # not one file is another than before
+    assert [path.name for path in volume.iterdir()] == ["postmaster.pid"]
+    assert [path.name for path in box.volume.iterdir()] == [name]
