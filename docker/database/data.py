@@ -117,7 +117,8 @@ def _run_script(server: Inside, settings: Settings, script: Path) -> None:
         say(f"running {script}")
         data = gzip.decompress(script.read_bytes()) if script.suffix == ".gz" else script.read_bytes()
         try:
-            server.psql(settings.database, data.decode("utf-8", "surrogateescape"))
+            # the user's may take as long as they take
+            server.psql(settings.database, data.decode("utf-8", "surrogateescape"), limited=False)
         except Refused as error:
             raise Refused(f"the script {str(script)!r} failed: {error.message}") from error
     else:
@@ -131,7 +132,15 @@ def renew(programs: Programs, settings: Settings) -> None:
     """
     if (settings.data / "standby.signal").exists():
         return  # it follows its primary, in this too
+    if (settings.data / "recovery.signal").exists():
+        say(
+            "this is a recovery: extension and the runtime's password stay what they are until the next start"
+        )
+        return
     with inside(programs, settings.data, settings.user) as server:
+        if server.psql("postgres", (SQL / "recovery.sql").read_text()).strip() == "t":
+            say("the server is in recovery: extension and the runtime's password stay what they are")
+            return
         bring_up_to_date(server, settings)
 
 

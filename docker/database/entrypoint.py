@@ -35,10 +35,8 @@ def main(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGINT, _end)
     try:
         programs = prepare()
-    except Refused as error:
-        say(f"error: {error.message}")
-        if error.hint:
-            say(f"hint: {error.hint}")
+    except (Refused, OSError) as error:
+        tell(error)
         sys.exit(1)
     command = [str(programs.bindir / "postgres"), *words[1:]]
     if os.getpid() == 1:
@@ -46,6 +44,22 @@ def main(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(command[0], command, programs.server_environment())  # noqa: S606 - our own server
+
+
+def tell(error: Refused | OSError) -> None:
+    """Say why the container does not start."""
+    if isinstance(error, Refused):
+        message, hint = error.message, error.hint
+    else:
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        message, hint = f"{where}{error.strerror or error}", None
+    if isinstance(error, PermissionError):
+        hint = (
+            f"the container runs as the uid {os.getuid()}: chown -R {os.getuid()}:{os.getgid()} on the volume"
+        )
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
 
 
 def prepare() -> Programs:

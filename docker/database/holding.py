@@ -38,8 +38,27 @@ def hold(data: Path) -> None:
         ) from error
     # the server inherits it, and its children: a new server waits for the backends of one that was killed
     os.set_inheritable(descriptor, True)
-    if data.is_dir():
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    _expect_ours(data)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _expect_ours(data: Path) -> None:
+    """Refuse a directory that another account has made, which PostgreSQL would refuse too."""
+    try:
+        owner = data.stat().st_uid
+    except FileNotFoundError:
+        return
+    if not data.is_dir():
+        raise Refused(f"{str(data)!r} is no directory", hint="move it away")
+    try:
+        used = any(data.iterdir())
+    except PermissionError:
+        used = True
+    if used and owner != os.getuid():
+        raise Refused(
+            f"{str(data)!r} belongs to the uid {owner}, and this container's is {os.getuid()}",
+            hint=f"chown -R {os.getuid()}:{os.getgid()} on the volume",
+        )
 
 
 def is_mount(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import shutil
 import signal
 import time
@@ -70,6 +71,81 @@ def test_the_exit_code_is_the_servers(running: Running) -> None:
 
 def test_a_wrong_setting_ends_it(box: Box) -> None:
     assert box.start("postgres", "-c", "work_mem=nonsense").process.wait(60) == 1
+
+
+def test_a_start_waits_for_no_standby(running: Running) -> None:
+    """There is something to write, and nobody who could confirm it."""
+    box = running.box
+    running.query("ALTER SYSTEM SET synchronous_standby_names = 'other'")
+    running.stop()
+    again = box.start(PGPREDICT_RUNTIME_PASSWORD="another")
+    again.wait_ready(30)
+    assert again.query("SHOW synchronous_standby_names") == "other"
+    assert again.query("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'pgpredict_runtime'") == "t"
+
+
+def test_a_statement_that_hangs_is_told(running: Running) -> None:
+    box = running.box
+    running.stop()
+    what = "import database.server as s; from pathlib import Path; s.TIMEOUT = 1; "
+    what += (
+        f"programs = s.Programs.load(); opened = s.inside(programs, Path({str(box.data)!r}), 'postgres'); "
+    )
+    what += "opened.__enter__().psql('postgres', 'SELECT pg_sleep(60);')"
+    hanging = box.start(what=what)
+    assert hanging.process.wait(30) == 1
+    assert "a statement in the database 'postgres' has not ended within 1 s" in hanging.said()
+
+
+def test_a_recovery_is_left_alone(running: Running) -> None:
+    """To a point in time: nothing can be written before it has come to its end."""
+    box = running.box
+    archive = box.volume / "archive"
+    running.execute("mkdir", str(archive))
+    running.query("ALTER SYSTEM SET archive_mode = 'on'")
+    running.query(f"ALTER SYSTEM SET archive_command = 'cp %p {archive}/%f'")
+    running.stop()
+    running = box.start()
+    running.wait_ready()
+    backup = box.volume / "15/restored"
+    done = running.execute(
+        "pg_basebackup", "-h", "/run/postgresql", "-D", str(backup), "-X", "none", "-c", "fast"
+    )
+    assert done.returncode == 0, done.stderr
+    running.query("CREATE TABLE after AS SELECT 1 AS one")
+    running.query("SELECT pg_switch_wal()")
+    running.execute("touch", str(backup / "recovery.signal"))
+    running.stop()
+    settings = (f"restore_command=cp {archive}/%f %p", "archive_mode=off", "recovery_target=immediate")
+    words = [word for text in settings for word in ("-c", text)]
+    restored = box.start("postgres", *words, PGDATA=str(backup), PGPREDICT_RUNTIME_PASSWORD="another")
+    restored.wait_ready()
+    assert restored.query("SELECT pg_is_in_recovery()") == "t"
+    assert "this is a recovery: extension and the runtime's password stay what they are" in restored.said()
+    assert restored.query("SELECT pg_wal_replay_resume()") == ""
+    deadline = time.monotonic() + 30
+    while restored.query("SELECT pg_is_in_recovery()") != "f":
+        assert time.monotonic() < deadline, restored.said()
+    restored.stop()
+    again = box.start(PGDATA=str(backup), PGPREDICT_RUNTIME_PASSWORD="another")
+    again.wait_ready()
+    assert again.query("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'pgpredict_runtime'") == "t"
+
+
+@pytest.mark.parametrize("what", ["directory", "file"])
+def test_data_of_another_account_is_refused_with_a_hint(running: Running, what: str) -> None:
+    box = running.box
+    running.stop()
+    path = box.data if what == "directory" else box.data / "PG_VERSION"
+    path.chmod(0o700 if what == "directory" else 0o600)
+    shutil.chown(path, "root")
+    said = box.refused()
+    account = pwd.getpwnam("postgres")
+    if what == "directory":
+        assert f"'{path}' belongs to the uid 0, and this container's is {account.pw_uid}" in said
+    else:
+        assert f"'{path}': Permission denied" in said
+    assert f"chown -R {account.pw_uid}:{account.pw_gid}" in said
 
 
 def test_the_health_check_is_one_process(running: Running) -> None:
