@@ -130,7 +130,7 @@ def build_secrets() -> dict[str, Path]:
         found["ca"] = f"{Path(authorities).read_text()}\n# {MARK}\n"
     found["pip_conf"] = "\n".join(lines) + "\n"
     if shutil.which("apt-config"):
-        found["apt_conf"] = run(["apt-config", "dump", "Acquire"]) + f'Pgpredict::Mark "{MARK}";\n'
+        found["apt_conf"] = run(["apt-config", "dump", "Acquire"]) + f'Acquire::Mark "{MARK}";\n'
     for name, text in found.items():
         (place / name).write_text(text)
     return {name: place / name for name in found}

@@ -15,7 +15,7 @@ import pytest
 
 from tests.compose import Service
 from tests.containers.engines import Engine
-from tests.containers.images import MARK, TARGETS, TIMESTAMP, image_name
+from tests.containers.images import MARK, STATE, TARGETS, TIMESTAMP, image_name
 from tests.fix_containers import Images, Project
 from tests.pages import ROOT
 
@@ -116,6 +116,16 @@ def test_no_secret_is_in_it(engine: Engine, target: str) -> None:
         assert not (root / place).exists() or not any((root / place).iterdir()), place
     assert not any((root / "tmp").iterdir())
     assert not any((root / "var/lib/apt/lists").glob("*_*"))
+
+
+def test_no_secret_is_in_what_builds_keep(images: Images) -> None:
+    """Caches last from one build to the next, on the machine that builds."""
+    if images.buildah is None:
+        pytest.skip("where the others keep them is their own affair")
+    kept = STATE / "tmp"
+    assert any(kept.rglob("archives/postgresql-13-python3-multicorn_*.deb"))
+    found = subprocess.run(["grep", "-rlF", MARK, str(kept)], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
 
 
 def test_serving_needs_no_training(engine: Engine, make_project: Callable[..., Project]) -> None:
