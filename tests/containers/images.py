@@ -234,9 +234,9 @@ class Buildah:
         options += ["--timestamp", TIMESTAMP, f"--layers={str(self.layers).lower()}"]
         self.call("bud", *options, *words, said=self.said)
 
-    def build(self, target: str, *further: str) -> None:
+    def build(self, target: str, *further: str, context: Path = ROOT) -> None:
         """Build an image."""
-        self._bud(*arguments(target, LOCAL_BASE), *further, ROOT)
+        self._bud(*arguments(target, LOCAL_BASE), *further, context)
 
     def build_all(self) -> None:
         """Build the base and all images."""
