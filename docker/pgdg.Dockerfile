@@ -2,8 +2,8 @@
 # Enterprise Linux 9. Packages are installed, nothing is compiled.
 #
 # NOT EXERCISED BY THE TESTS OF THIS REPOSITORY: where those run its packages cannot be reached. On a machine that
-# reaches them, docker/check-pgdg builds it and runs all tests of the containers with it; do that before you rely
-# on it.
+# reaches them, docker/check-pgdg builds it and runs the tests of database and services with it; do that before you
+# rely on it.
 #
 #   docker/check-pgdg 17 REPOSITORY
 #

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.compose import Volume
-from tests.containers.images import image_name
 from tests.fix_containers import SUPERUSER_PASSWORD, Images, Project
 from tests.fix_runtime import eventually
 from tests.pages import ROOT
@@ -103,14 +102,14 @@ def test_what_it_writes_to_has_to_be_there(project: Project, tmp_path: Path) -> 
     tmp_path.chmod(0o755)
     project.change("database", volumes=(Volume(str(tmp_path), "/var/lib/postgresql"),))
     said = refused(project)
-    assert "cannot write to '/var/lib/postgresql/13'" in said
+    assert f"cannot write to '/var/lib/postgresql/{project.major}'" in said
     assert "chown 10432:10432" in said
 
 
 def test_other_commands_run_as_they_are(project: Project) -> None:
     for words, said in (
-        (("psql", "--version"), "psql (PostgreSQL) 13"),
-        (("--version",), "postgres (PostgreSQL) 13"),
+        (("psql", "--version"), f"psql (PostgreSQL) {project.major}"),
+        (("--version",), f"postgres (PostgreSQL) {project.major}"),
     ):
         service = dataclasses.replace(project.services["database"], name="other", command=words)
         done = project.engine.run(service)
@@ -221,7 +220,8 @@ def test_settings(project: Project) -> None:
 
 def test_one_container_has_the_data(project: Project) -> None:
     project.up("database")
-    assert "another container has the data in '/var/lib/postgresql/13/data'" in refused(project)
+    place = f"/var/lib/postgresql/{project.major}/data"
+    assert f"another container has the data in '{place}'" in refused(project)
     assert project.psql("-c", "SELECT 1").output == "1\n"
 
 
@@ -235,11 +235,12 @@ def test_data_of_another_version(project: Project) -> None:
         ).code
         == 0
     )
-    assert "is of PostgreSQL 12, and this image is PostgreSQL 13" in refused(project)
+    assert f"is of PostgreSQL 12, and this image is PostgreSQL {project.major}" in refused(project)
     words = (
         "sh",
         "-c",
-        "echo 13 >$PGDATA/PG_VERSION; mkdir /var/lib/postgresql/12; mv $PGDATA /var/lib/postgresql/12/data",
+        f"echo {project.major} >$PGDATA/PG_VERSION; "
+        "mkdir /var/lib/postgresql/12; mv $PGDATA /var/lib/postgresql/12/data",
     )
     assert (
         project.engine.run(
@@ -281,18 +282,20 @@ def make_certificate(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old_image(images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
+def old_image(images: Images, shared: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image that brings version 0.1.0 of the extension."""
     directory = tmp_path_factory.mktemp("old")
     shutil.copy(ROOT / "tests/data/pgpredict--0.1.0.sql", directory)
     control = (ROOT / "sql/pgpredict.control").read_text()
     assert "default_version = '0.2.0'" in control
     (directory / "pgpredict.control").write_text(control.replace("'0.2.0'", "'0.1.0'"))
-    place = "/opt/pgpredict-server/usr/share/postgresql/13/extension/"
-    name = f"{image_name('database')}-old"
-    images.derive(
-        image_name("database"), name, f"COPY pgpredict.control pgpredict--0.1.0.sql {place}\n", directory
-    )
+    image = shared.services["database"].image
+    # of Debian's packages, and of the PostgreSQL project's
+    places = ("opt/pgpredict-server/usr/share/postgresql/{}/extension", "usr/pgsql-{}/share/extension")
+    files = shared.engine.files(image)
+    (place,) = (text for text in (text.format(shared.major) for text in places) if (files / text).is_dir())
+    name = "localhost/pgpredict/database-old"
+    images.derive(image, name, f"COPY pgpredict.control pgpredict--0.1.0.sql /{place}/\n", directory)
     return name
 
 

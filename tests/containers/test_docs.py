@@ -25,7 +25,7 @@ from tests.acceptance.test_docs import blocks
 from tests.compose import FILE, TLS, read
 from tests.containers.chroot import Chroot
 from tests.containers.engines import Result
-from tests.fix_containers import Project
+from tests.fix_containers import Project, named_images
 from tests.pages import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
@@ -63,9 +63,9 @@ class Compose:
         return done
 
     def _read(self, *files: Path) -> None:
-        port = {"PGPREDICT_PORT": str(self.project.services["proxy"].ports[0][1])}
+        given = {"PGPREDICT_PORT": str(self.project.services["proxy"].ports[0][1]), **named_images()}
         before = self.project.services
-        self.project.services = read(*files, environment=port)
+        self.project.services = read(*files, environment=given)
         for name, service in self.project.services.items():
             # of the checkout that the commands are run in
             secrets = {key: self.checkout / "docker/secrets" / key for key in service.secrets}
@@ -158,6 +158,8 @@ def test_every_command_of_the_page(
         server.shutdown()
     assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     assert done.stderr.count("\n+ ") > 15
+    # the commands' own reading of the file has not lost the image that this run is about
+    assert project.services["database"].image == read(environment=named_images())["database"].image
     # of the demo, and of what is asked through the proxy then
     assert "late_arrival: trained, verified, deployed" in done.stdout
     assert re.search(r"^ yes +\| +\d+$", done.stdout, re.MULTILINE)
