@@ -26,6 +26,7 @@ from tests.compose import FILE, TLS, read
 from tests.containers.chroot import Chroot
 from tests.containers.engines import Result
 from tests.fix_containers import Project, named_images
+from tests.fix_runtime import eventually
 from tests.pages import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
@@ -74,12 +75,22 @@ class Compose:
                 self.changed.add(name)
 
     def _up(self, words: list[str], stdin: str) -> Result:
+        if "--force-recreate" in words:
+            assert words[:-1] == ["--wait", "--no-deps", "--force-recreate"]
+            return self._restart(words[-1:], stdin)
         assert set(words) <= {"--build", "--wait"}
         for name in self.changed & {"proxy"}:
             if self.project.well(name):
                 self.project.engine.stop(self.project.services[name])
         self.changed.clear()
         self.project.up()
+        return Result(0, "")
+
+    def _kill(self, words: list[str], stdin: str) -> Result:
+        assert words == ["-s", "HUP", "proxy"]
+        before = self.project.engine.logs("proxy").count("event=reloaded")
+        self.project.engine.signal("proxy", "SIGHUP")
+        eventually(lambda: self.project.engine.logs("proxy").count("event=reloaded") > before, seconds=20)
         return Result(0, "")
 
     def _exec(self, words: list[str], stdin: str) -> Result:
@@ -163,4 +174,6 @@ def test_every_command_of_the_page(
     # of the demo, and of what is asked through the proxy then
     assert "late_arrival: trained, verified, deployed" in done.stdout
     assert re.search(r"^ yes +\| +\d+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^pgpredict_sessions \d", done.stdout, re.MULTILINE)
+    assert re.search(r"^# HELP pgpredict_runtime", done.stdout, re.MULTILINE)
     assert (checkout / "pgpredict.dump").stat().st_size > 10_000
