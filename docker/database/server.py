@@ -21,6 +21,8 @@ START_TIMEOUT = 600
 TIMEOUT = 600
 #: the variables that the server gets of the container's: no password among them
 HANDED_ON = ("PATH", "TZ", "PGDATA", "PGPREDICT_SOCKET", "PGPREDICT_DEBUG")
+#: psql's exit code
+_NO_CONNECTION = 2
 DESCRIPTION = Path(__file__).with_name("server.json")
 
 
@@ -104,6 +106,12 @@ class Inside:
                 f"a statement in the database {database!r} has not ended within {TIMEOUT} s",
                 hint="something in the database holds it up; nobody else is let in before it has ended",
             ) from error
+        if limited and done.returncode == _NO_CONNECTION:
+            raise Refused(
+                f"the container cannot reach its own database {database!r}: {done.stderr.strip()}",
+                hint=f"at each start it works in the database 'postgres' as {self.user!r}: keep that database; "
+                f'pg_hba.conf has to let it in: local all "{self.user}" peer map=container',
+            )
         if done.returncode != 0:
             raise Refused(f"a statement failed in the database {database!r}: {done.stderr.strip()}")
         return done.stdout

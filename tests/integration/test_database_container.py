@@ -148,6 +148,20 @@ def test_data_of_another_account_is_refused_with_a_hint(running: Running, what: 
     assert f"chown -R {account.pw_uid}:{account.pw_gid}" in said
 
 
+@pytest.mark.parametrize("what", ["database", "rule"])
+def test_a_cluster_that_does_not_let_it_in_is_refused_with_a_hint(running: Running, what: str) -> None:
+    box = running.box
+    if what == "database":
+        running.query("CREATE DATABASE other")
+        running.query("ALTER DATABASE postgres RENAME TO renamed", "other")
+    running.stop()
+    if what == "rule":
+        (box.data / "pg_hba.conf").write_text("local all all reject\n")
+    said = box.refused()
+    assert "the container cannot reach its own database 'postgres'" in said
+    assert "hint: at each start it works in the database 'postgres' as 'postgres'" in said
+
+
 def test_the_health_check_is_one_process(running: Running) -> None:
     health = str(running.box.place / "lib/database/health")
     assert running.execute(health).returncode == 0
