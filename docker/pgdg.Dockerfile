@@ -17,7 +17,7 @@ ARG BASE=rockylinux:9-minimal
 FROM ${BASE}
 ARG MAJOR=17
 ARG REPOSITORY
-RUN --mount=type=bind,source=docker/steps,target=/mnt --mount=type=secret,id=ca \
+RUN --mount=type=bind,source=docker/steps,target=/mnt \
     /mnt/pgdg-packages "${MAJOR}" "${REPOSITORY}" && /mnt/account 10432
 COPY docker/database /usr/local/lib/pgpredict/database
 COPY fdw /usr/local/lib/pgpredict/packages/fdw
@@ -33,7 +33,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["pg
 ENTRYPOINT ["pgpredict-database"]
 CMD ["postgres"]
 ARG VERSION=0.2.0
-ARG REVISION=
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pgpredict database" \
       org.opencontainers.image.description="PostgreSQL ${MAJOR} with Multicorn2 and the extension pgpredict" \
       org.opencontainers.image.version="${VERSION}" \

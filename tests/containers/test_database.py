@@ -39,6 +39,7 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "reserved": ({"POSTGRES_USER": "pg_monitor"}, "POSTGRES_USER is 'pg_monitor', which is reserved"),
     "quoted": ({"POSTGRES_USER": 'x"y'}, "POSTGRES_USER is 'x\"y', and no owner of an extension may"),
     "words": ({"POSTGRES_INITDB_ARGS": "'"}, "No closing quotation"),
+    "waldir": ({"POSTGRES_INITDB_ARGS": "--waldir=/tmp/wal"}, "names a directory: '--waldir=/tmp/wal'"),
     "initdb": ({"POSTGRES_INITDB_ARGS": "--nonsense"}, "initdb failed"),
     # initdb itself would print the statement with the password
     "leak": ({"POSTGRES_INITDB_ARGS": "'--username=a\"b'"}, "initdb failed"),
@@ -326,6 +327,17 @@ def test_a_new_image_updates_the_extension(project: Project, old_image: str) -> 
     )
     assert project.psql("-d", "broken", "-c", VERSIONS).output == "0.1.0\n"
     assert project.psql("-d", "third", "-c", VERSIONS).output == ""
+    # and what was updated predicts, as what is made anew does
+    project.up()
+    project.psql(
+        "-d",
+        "pgpredict",
+        "-c",
+        "CREATE TABLE points AS SELECT i AS a, 2 * i AS y FROM generate_series(1, 200) i",
+    )
+    project.train("twice", "SELECT a, y FROM points")
+    rows = project.query("SELECT a, PREDICT(twice) FROM points WHERE a < 5 ORDER BY a")
+    assert [(a, round(float(y))) for a, y in rows] == [(a, 2 * a) for a in range(1, 5)]
     project.engine.stop(new)
     project.restart("database")
     said = project.engine.logs("database")

@@ -94,6 +94,7 @@ def test_what_it_says_of_itself(engine: Engine, target: str) -> None:
     labels = image["Labels"]
     assert labels["org.opencontainers.image.version"] == version
     assert {"title", "description", "revision"} <= {label.rpartition(".")[2] for label in labels}
+    assert all(labels.values()), labels
     assert image["User"] == f"{UID}:{UID}"
     assert image["Entrypoint"][0] == "tini"
     if target == "train":
