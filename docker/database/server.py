@@ -109,8 +109,8 @@ class Inside:
         if limited and done.returncode == _NO_CONNECTION:
             raise Refused(
                 f"the container cannot reach its own database {database!r}: {done.stderr.strip()}",
-                hint=f"at each start it works in the database 'postgres' as {self.user!r}: keep that database; "
-                f'pg_hba.conf has to let it in: local all "{self.user}" peer map=container',
+                hint=f"at each start it works in the database 'postgres' as {self.user!r}; pg_hba.conf has "
+                f'to let it in: local all "{self.user}" peer map=container',
             )
         if done.returncode != 0:
             raise Refused(f"a statement failed in the database {database!r}: {done.stderr.strip()}")

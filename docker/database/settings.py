@@ -154,6 +154,6 @@ def _words(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
         if _ELSEWHERE.match(word):
             raise Refused(
                 f"{variable} names a directory: {word!r}",
-                hint="the data directory is PGDATA, and has the log in it: make that volume as fast as need be",
+                hint="the data directory is PGDATA, with the log in it: take a fast volume for both",
             )
     return words

@@ -337,7 +337,8 @@ def test_a_new_image_updates_the_extension(project: Project, old_image: str) -> 
     )
     project.train("twice", "SELECT a, y FROM points")
     rows = project.query("SELECT a, PREDICT(twice) FROM points WHERE a < 5 ORDER BY a")
-    assert [(a, round(float(y))) for a, y in rows] == [(a, 2 * a) for a in range(1, 5)]
+    assert [a for a, _ in rows] == [1, 2, 3, 4]
+    assert max(abs(float(y) - 2 * a) for a, y in rows) < 1.5
     project.engine.stop(new)
     project.restart("database")
     said = project.engine.logs("database")
