@@ -2,8 +2,8 @@
 # Enterprise Linux 9. Packages are installed, nothing is compiled.
 #
 # NOT EXERCISED BY THE TESTS OF THIS REPOSITORY: where those run its packages cannot be reached. On a machine that
-# reaches them, docker/check-pgdg builds it and runs all tests of the containers with it; do that before you rely
-# on it.
+# reaches them, docker/check-pgdg builds it and runs the tests of database and services with it; do that before you
+# rely on it.
 #
 #   docker/check-pgdg 17 REPOSITORY
 #
@@ -17,7 +17,7 @@ ARG BASE=rockylinux:9-minimal
 FROM ${BASE}
 ARG MAJOR=17
 ARG REPOSITORY
-RUN --mount=type=bind,source=docker/steps,target=/mnt --mount=type=secret,id=ca \
+RUN --mount=type=bind,source=docker/steps,target=/mnt \
     /mnt/pgdg-packages "${MAJOR}" "${REPOSITORY}" && /mnt/account 10432
 COPY docker/database /usr/local/lib/pgpredict/database
 COPY fdw /usr/local/lib/pgpredict/packages/fdw
@@ -29,11 +29,11 @@ VOLUME ["/var/lib/postgresql"]
 EXPOSE 5432
 STOPSIGNAL SIGINT
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 CMD ["pgpredict-health"]
-# there is no tini: the server becomes process 1, and waits for the children of others
+# there is no tini: the entry point stays process 1 and waits for orphans, which a server would take for its own
 ENTRYPOINT ["pgpredict-database"]
 CMD ["postgres"]
 ARG VERSION=0.2.0
-ARG REVISION=
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="pgpredict database" \
       org.opencontainers.image.description="PostgreSQL ${MAJOR} with Multicorn2 and the extension pgpredict" \
       org.opencontainers.image.version="${VERSION}" \

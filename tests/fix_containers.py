@@ -123,6 +123,11 @@ def images(request: pytest.FixtureRequest) -> Iterator[Images]:
         buildah.close()
 
 
+def named_images() -> dict[str, str]:
+    """Variables of compose.yaml for the images that this run is to use: docker/check-pgdg names one."""
+    return {name: os.environ[name] for name in ("PGPREDICT_DATABASE_IMAGE",) if name in os.environ}
+
+
 class Project:
     """The services of compose.yaml on an engine.
 
@@ -133,9 +138,7 @@ class Project:
     def __init__(self, engine: Engine, directory: Path, *files: Path, **environment: str) -> None:
         self.engine = engine
         self.secrets = directory
-        # docker/check-pgdg names another image
-        named = {name: os.environ[name] for name in ("PGPREDICT_DATABASE_IMAGE",) if name in os.environ}
-        given = {"PGPREDICT_PORT": str(free_port()), **named, **environment}
+        given = {"PGPREDICT_PORT": str(free_port()), **named_images(), **environment}
         self.services = read(*(files or (FILE,)), environment=given)
         for name, text in (
             ("superuser_password", SUPERUSER_PASSWORD),
@@ -144,6 +147,13 @@ class Project:
             self.write_secret(name, text)
         for name in self.services:
             self.change(name, secrets={key: directory / key for key in self.services[name].secrets})
+
+    @property
+    def major(self) -> int:
+        """Version of the database's PostgreSQL."""
+        variables = self.engine.image(self.services["database"].image)["Env"]
+        (data,) = (text for text in variables if text.startswith("PGDATA="))
+        return int(data.split("/")[-2])
 
     def write_secret(self, name: str, text: str) -> Path:
         """Write a secret as docker/secrets/make does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import os
 import shutil
@@ -25,34 +24,6 @@ def say(line: str) -> None:
     """Tell what goes on, in the container's log."""
     sys.stderr.write(f"pgpredict-database: {line}\n")
     sys.stderr.flush()
-
-
-def hold(data: Path) -> None:
-    """Take the data directory for this container, until the last of its processes has ended.
-
-    PostgreSQL's own lock file says nothing to a server in another container, which has other process ids.
-
-    :raises Refused: if another container has it, or it cannot be written to
-    """
-    place = data.parent
-    try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(place / f"{data.name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise Refused(
-            f"cannot write to {str(place)!r}: {error.strerror}",
-            hint=f"mount a volume that the uid {os.getuid()} may write to: chown {os.getuid()}:{os.getgid()}",
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Refused(
-            f"another container has the data in {str(data)!r}", hint="stop that one first"
-        ) from error
-    # the server inherits it, and its children: a new server waits for the backends of one that was killed
-    os.set_inheritable(descriptor, True)
-    if data.is_dir():
-        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def check_version(programs: Programs, data: Path) -> bool:
@@ -146,7 +117,8 @@ def _run_script(server: Inside, settings: Settings, script: Path) -> None:
         say(f"running {script}")
         data = gzip.decompress(script.read_bytes()) if script.suffix == ".gz" else script.read_bytes()
         try:
-            server.psql(settings.database, data.decode("utf-8", "surrogateescape"))
+            # the user's may take as long as they take
+            server.psql(settings.database, data.decode("utf-8", "surrogateescape"), limited=False)
         except Refused as error:
             raise Refused(f"the script {str(script)!r} failed: {error.message}") from error
     else:
@@ -160,7 +132,15 @@ def renew(programs: Programs, settings: Settings) -> None:
     """
     if (settings.data / "standby.signal").exists():
         return  # it follows its primary, in this too
+    if (settings.data / "recovery.signal").exists():
+        say(
+            "this is a recovery: extension and the runtime's password stay what they are until the next start"
+        )
+        return
     with inside(programs, settings.data, settings.user) as server:
+        if server.psql("postgres", (SQL / "recovery.sql").read_text()).strip() == "t":
+            say("the server is in recovery: extension and the runtime's password stay what they are")
+            return
         bring_up_to_date(server, settings)
 
 

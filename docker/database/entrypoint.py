@@ -1,7 +1,7 @@
 """Entry point of the database's container.
 
 Checks what it was given, makes the cluster at the first start or brings it up to date, then becomes the
-server. Any other command is run as it is.
+server, or as process 1 starts it and waits. Any other command is run as it is.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+from . import init
 from .configuration import RUN, write_configuration
-from .data import check_version, hold, make, renew, say
+from .data import check_version, make, renew, say
 from .errors import Refused
+from .holding import hold
 from .server import Programs
 from .settings import read_settings
 
@@ -33,15 +35,31 @@ def main(arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGINT, _end)
     try:
         programs = prepare()
-    except Refused as error:
-        say(f"error: {error.message}")
-        if error.hint:
-            say(f"hint: {error.hint}")
+    except (Refused, OSError) as error:
+        tell(error)
         sys.exit(1)
+    command = [str(programs.bindir / "postgres"), *words[1:]]
+    if os.getpid() == 1:
+        sys.exit(init.run(command, programs.server_environment()))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    server = str(programs.bindir / "postgres")
-    os.execve(server, [server, *words[1:]], programs.server_environment())  # noqa: S606 - our own server
+    os.execve(command[0], command, programs.server_environment())  # noqa: S606 - our own server
+
+
+def tell(error: Refused | OSError) -> None:
+    """Say why the container does not start."""
+    if isinstance(error, Refused):
+        message, hint = error.message, error.hint
+    else:
+        where = f"{str(error.filename)!r}: " if error.filename else ""
+        message, hint = f"{where}{error.strerror or error}", None
+    if isinstance(error, PermissionError):
+        hint = (
+            f"the container runs as the uid {os.getuid()}: chown -R {os.getuid()}:{os.getgid()} on the volume"
+        )
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
 
 
 def prepare() -> Programs:

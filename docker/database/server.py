@@ -17,8 +17,12 @@ from .errors import Refused
 
 #: seconds; a server that was killed replays its log first
 START_TIMEOUT = 600
+#: seconds for one of our own scripts, and for a shutdown
+TIMEOUT = 600
 #: the variables that the server gets of the container's: no password among them
 HANDED_ON = ("PATH", "TZ", "PGDATA", "PGPREDICT_SOCKET", "PGPREDICT_DEBUG")
+#: psql's exit code
+_NO_CONNECTION = 2
 DESCRIPTION = Path(__file__).with_name("server.json")
 
 
@@ -71,22 +75,43 @@ class Inside:
         self.socket = socket
         self.user = user
 
-    def psql(self, database: str, script: str, variables: Mapping[str, str] | None = None) -> str:
+    def psql(
+        self,
+        database: str,
+        script: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        limited: bool = True,
+    ) -> str:
         """Run a script of psql and return what it printed.
 
         :param variables: for ``:'name'`` and ``:"name"`` in it; in no command line, as the script is not
-        :raises Refused: if a statement fails
+        :param limited: whether it gets no more than :data:`TIMEOUT` seconds
+        :raises Refused: if a statement fails, or takes longer
         """
         settings = "".join(f"\\set {name} {quote(text)}\n" for name, text in (variables or {}).items())
-        done = subprocess.run(
-            self.command(database),
-            input=settings + script,
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            env=self.environment(database),
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self.command(database),
+                input=settings + script,
+                capture_output=True,
+                encoding="utf-8",
+                errors="surrogateescape",
+                env=self.environment(database),
+                timeout=TIMEOUT if limited else None,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Refused(
+                f"a statement in the database {database!r} has not ended within {TIMEOUT} s",
+                hint="something in the database holds it up; nobody else is let in before it has ended",
+            ) from error
+        if limited and done.returncode == _NO_CONNECTION:
+            raise Refused(
+                f"the container cannot reach its own database {database!r}: {done.stderr.strip()}",
+                hint=f"at each start it works in the database 'postgres' as {self.user!r}; pg_hba.conf has "
+                f'to let it in: local all "{self.user}" peer map=container',
+            )
         if done.returncode != 0:
             raise Refused(f"a statement failed in the database {database!r}: {done.stderr.strip()}")
         return done.stdout
@@ -115,21 +140,23 @@ def inside(programs: Programs, data: Path, user: str) -> Iterator[Inside]:
     """
     with tempfile.TemporaryDirectory(prefix="pgpredict-") as socket:
         command = [str(programs.bindir / "postgres"), "-D", str(data), "-c", "listen_addresses="]
-        command += [
-            "-c",
-            f"unix_socket_directories={socket}",
-            "-c",
-            "port=5432",
-            "-c",
-            "log_min_messages=fatal",
-        ]
+        command += ["-c", f"unix_socket_directories={socket}", "-c", "port=5432"]
+        # a commit would wait for a standby, which cannot reach this server
+        command += ["-c", "synchronous_standby_names=", "-c", "log_min_messages=fatal"]
         server = subprocess.Popen(command, env=programs.server_environment(), stdin=subprocess.DEVNULL)
         try:
             _wait(programs, server, Path(socket))
             yield Inside(programs, Path(socket), user)
         finally:
             server.send_signal(2)  # SIGINT: a fast shutdown, which writes everything down
-            server.wait()
+            try:
+                server.wait(TIMEOUT)
+            except subprocess.TimeoutExpired as error:
+                server.send_signal(3)  # SIGQUIT: at once; the next start replays the log
+                server.wait()
+                raise Refused(
+                    f"the server does not stop within {TIMEOUT} s", hint="does archive_command end?"
+                ) from error
 
 
 def _wait(programs: Programs, server: subprocess.Popen[bytes], socket: Path) -> None:

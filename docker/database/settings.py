@@ -6,6 +6,7 @@ A variable ``X`` can be given as ``X_FILE``, the path of a secret.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .errors import Refused
 RUNTIME_ROLE = "pgpredict_runtime"
 #: bytes of a name in PostgreSQL; it cuts longer ones
 _NAME_BYTES = 63
+#: directories of their own for log and data, which a first start that fails would leave
+_ELSEWHERE = re.compile(r"-[dgkNnsSW]*[XD]|--wald|--pg")
 #: PostgreSQL's own rule, for scripts that are run with the owner's name in them
 _NOT_OF_OWNERS = set("\"$'\\")
 
@@ -144,6 +147,13 @@ def _is_set(environment: Mapping[str, str], variable: str) -> bool:
 
 def _words(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
     try:
-        return tuple(shlex.split(environment.get(variable, "")))
+        words = tuple(shlex.split(environment.get(variable, "")))
     except ValueError as error:
         raise Refused(f"{variable} is {environment[variable]!r}: {error}") from error
+    for word in words:
+        if _ELSEWHERE.match(word):
+            raise Refused(
+                f"{variable} names a directory: {word!r}",
+                hint="the data directory is PGDATA, with the log in it: take a fast volume for both",
+            )
+    return words

@@ -9,17 +9,21 @@ server in a container has no use for is left out: manuals, translations, LLVM (`
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from pgpredict.server.account import run
 from pgpredict.server.install import ServerInstall
 from pgpredict.server.library import source_directory
-from pgpredict.server.private import check, describe, download, unpack
+from pgpredict.server.private import PACKAGE, check, describe, download, unpack
 from pgpredict.server.shadow import extension_files
 
+#: a proxy, credentials or authorities of the machine that builds
+SECRET = Path("/run/secrets/apt_conf")
 #: of the unpacked packages
 UNUSED = (
     *(
@@ -58,7 +62,14 @@ UNUSED = (
 def main() -> None:
     """Download, unpack, prune, add what is ours, compile, try."""
     downloads, target = map(Path, sys.argv[1:])
-    archives = download(downloads, say)
+    if SECRET.exists() and SECRET.stat().st_size:
+        os.environ["APT_CONFIG"] = str(SECRET)
+    try:
+        archives = named_now(download(downloads, say), downloads)
+    finally:
+        # the directory is kept for the next build, and these may have passwords of proxies and mirrors
+        for name in ("apt.conf", "pgpredict.sources"):
+            (downloads / "apt" / name).unlink(missing_ok=True)
     unpack(archives, target, say)
     prune(target)
     (target / "packages.txt").write_text("".join(f"{path.stem}\n" for path in archives))
@@ -71,6 +82,28 @@ def main() -> None:
     )
     compile_library(server, target)
     check(target, say)
+
+
+def named_now(archives: list[Path], downloads: Path) -> list[Path]:
+    """Return the packages that apt names today, and remove what builds before have left beside them."""
+    names = names_now(downloads)
+    missing = names - {path.name for path in archives}
+    if missing or not names:
+        raise SystemExit(f"apt has downloaded other packages than it names; missing are {sorted(missing)}")
+    for path in archives:
+        if path.name not in names:
+            path.unlink()
+    return [path for path in archives if path.name in names]
+
+
+def names_now(downloads: Path) -> set[str]:
+    """Return the files that apt would download if none were there."""
+    environment = {**os.environ, "APT_CONFIG": str(downloads / "apt/apt.conf"), "LC_ALL": "C"}
+    with tempfile.TemporaryDirectory() as empty:
+        (Path(empty) / "partial").mkdir()
+        words = ["apt-get", "-qq", "-o", f"Dir::Cache::archives={empty}", "--print-uris", "--yes"]
+        said = run([*words, "--no-install-recommends", "install", PACKAGE], env=environment)
+    return set(re.findall(r"^'[^']*' (\S+\.deb) \d+", said, re.MULTILINE))
 
 
 def say(line: str) -> None:

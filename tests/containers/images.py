@@ -8,6 +8,7 @@ with a mark: no image may have it.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
 import re
@@ -130,7 +131,7 @@ def build_secrets() -> dict[str, Path]:
         found["ca"] = f"{Path(authorities).read_text()}\n# {MARK}\n"
     found["pip_conf"] = "\n".join(lines) + "\n"
     if shutil.which("apt-config"):
-        found["apt_conf"] = run(["apt-config", "dump", "Acquire"]) + f'Pgpredict::Mark "{MARK}";\n'
+        found["apt_conf"] = run(["apt-config", "dump", "Acquire"]) + f'Acquire::Mark "{MARK}";\n'
     for name, text in found.items():
         (place / name).write_text(text)
     return {name: place / name for name in found}
@@ -159,10 +160,27 @@ def import_base(program: str, said: Progress) -> str | None:
     return LOCAL_BASE
 
 
+def steps_have_changed(builder: str) -> bool:
+    """Tell whether docker/steps is another than at the last build.
+
+    Podman and buildah take a layer for the same when what is mounted at its RUN has other contents.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "docker/steps").iterdir()):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes() + b"\0")
+    record = STATE / f"steps-{builder}"
+    if record.exists() and record.read_text() == digest.hexdigest():
+        return False
+    STATE.mkdir(parents=True, exist_ok=True)
+    record.write_text(digest.hexdigest())
+    return True
+
+
 def build_with(program: str, said: Progress) -> None:
     """Build all images with Docker or Podman."""
     base = import_base(program, said)
     further = ["--format", "docker", "--layers"] if program == "podman" else []
+    further += ["--no-cache"] if program == "podman" and steps_have_changed(program) else []
     for target in TARGETS:
         said(f"building {target} with {program}")
         run([program, "build", *further, *arguments(target, base), ROOT], said)
@@ -234,12 +252,14 @@ class Buildah:
         options += ["--timestamp", TIMESTAMP, f"--layers={str(self.layers).lower()}"]
         self.call("bud", *options, *words, said=self.said)
 
-    def build(self, target: str, *further: str) -> None:
+    def build(self, target: str, *further: str, context: Path = ROOT) -> None:
         """Build an image."""
-        self._bud(*arguments(target, LOCAL_BASE), *further, ROOT)
+        self._bud(*arguments(target, LOCAL_BASE), *further, context)
 
     def build_all(self) -> None:
         """Build the base and all images."""
+        if steps_have_changed("buildah"):
+            self.call("rmi", "--all", "--force")
         self.build_base()
         for target in TARGETS:
             self.said(f"building {target} with buildah, storage {self.driver}")

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.compose import Volume
-from tests.containers.images import image_name
 from tests.fix_containers import SUPERUSER_PASSWORD, Images, Project
 from tests.fix_runtime import eventually
 from tests.pages import ROOT
@@ -40,6 +39,7 @@ REFUSED: dict[str, tuple[dict[str, str | None], str]] = {
     "reserved": ({"POSTGRES_USER": "pg_monitor"}, "POSTGRES_USER is 'pg_monitor', which is reserved"),
     "quoted": ({"POSTGRES_USER": 'x"y'}, "POSTGRES_USER is 'x\"y', and no owner of an extension may"),
     "words": ({"POSTGRES_INITDB_ARGS": "'"}, "No closing quotation"),
+    "waldir": ({"POSTGRES_INITDB_ARGS": "--waldir=/tmp/wal"}, "names a directory: '--waldir=/tmp/wal'"),
     "initdb": ({"POSTGRES_INITDB_ARGS": "--nonsense"}, "initdb failed"),
     # initdb itself would print the statement with the password
     "leak": ({"POSTGRES_INITDB_ARGS": "'--username=a\"b'"}, "initdb failed"),
@@ -103,14 +103,14 @@ def test_what_it_writes_to_has_to_be_there(project: Project, tmp_path: Path) -> 
     tmp_path.chmod(0o755)
     project.change("database", volumes=(Volume(str(tmp_path), "/var/lib/postgresql"),))
     said = refused(project)
-    assert "cannot write to '/var/lib/postgresql/13'" in said
+    assert f"cannot write to '/var/lib/postgresql/{project.major}'" in said
     assert "chown 10432:10432" in said
 
 
 def test_other_commands_run_as_they_are(project: Project) -> None:
     for words, said in (
-        (("psql", "--version"), "psql (PostgreSQL) 13"),
-        (("--version",), "postgres (PostgreSQL) 13"),
+        (("psql", "--version"), f"psql (PostgreSQL) {project.major}"),
+        (("--version",), f"postgres (PostgreSQL) {project.major}"),
     ):
         service = dataclasses.replace(project.services["database"], name="other", command=words)
         done = project.engine.run(service)
@@ -221,7 +221,8 @@ def test_settings(project: Project) -> None:
 
 def test_one_container_has_the_data(project: Project) -> None:
     project.up("database")
-    assert "another container has the data in '/var/lib/postgresql/13/data'" in refused(project)
+    place = f"/var/lib/postgresql/{project.major}/data"
+    assert f"another container has the data in '{place}'" in refused(project)
     assert project.psql("-c", "SELECT 1").output == "1\n"
 
 
@@ -235,11 +236,12 @@ def test_data_of_another_version(project: Project) -> None:
         ).code
         == 0
     )
-    assert "is of PostgreSQL 12, and this image is PostgreSQL 13" in refused(project)
+    assert f"is of PostgreSQL 12, and this image is PostgreSQL {project.major}" in refused(project)
     words = (
         "sh",
         "-c",
-        "echo 13 >$PGDATA/PG_VERSION; mkdir /var/lib/postgresql/12; mv $PGDATA /var/lib/postgresql/12/data",
+        f"echo {project.major} >$PGDATA/PG_VERSION; "
+        "mkdir /var/lib/postgresql/12; mv $PGDATA /var/lib/postgresql/12/data",
     )
     assert (
         project.engine.run(
@@ -281,18 +283,20 @@ def make_certificate(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old_image(images: Images, tmp_path_factory: pytest.TempPathFactory) -> str:
+def old_image(images: Images, shared: Project, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image that brings version 0.1.0 of the extension."""
     directory = tmp_path_factory.mktemp("old")
     shutil.copy(ROOT / "tests/data/pgpredict--0.1.0.sql", directory)
     control = (ROOT / "sql/pgpredict.control").read_text()
     assert "default_version = '0.2.0'" in control
     (directory / "pgpredict.control").write_text(control.replace("'0.2.0'", "'0.1.0'"))
-    place = "/opt/pgpredict-server/usr/share/postgresql/13/extension/"
-    name = f"{image_name('database')}-old"
-    images.derive(
-        image_name("database"), name, f"COPY pgpredict.control pgpredict--0.1.0.sql {place}\n", directory
-    )
+    image = shared.services["database"].image
+    # of Debian's packages, and of the PostgreSQL project's
+    places = ("opt/pgpredict-server/usr/share/postgresql/{}/extension", "usr/pgsql-{}/share/extension")
+    files = shared.engine.files(image)
+    (place,) = (text for text in (text.format(shared.major) for text in places) if (files / text).is_dir())
+    name = "localhost/pgpredict/database-old"
+    images.derive(image, name, f"COPY pgpredict.control pgpredict--0.1.0.sql /{place}/\n", directory)
     return name
 
 
@@ -323,6 +327,18 @@ def test_a_new_image_updates_the_extension(project: Project, old_image: str) -> 
     )
     assert project.psql("-d", "broken", "-c", VERSIONS).output == "0.1.0\n"
     assert project.psql("-d", "third", "-c", VERSIONS).output == ""
+    # and what was updated predicts, as what is made anew does
+    project.up()
+    project.psql(
+        "-d",
+        "pgpredict",
+        "-c",
+        "CREATE TABLE points AS SELECT i AS a, 2 * i AS y FROM generate_series(1, 200) i",
+    )
+    project.train("twice", "SELECT a, y FROM points")
+    rows = project.query("SELECT a, PREDICT(twice) FROM points WHERE a < 5 ORDER BY a")
+    assert [a for a, _ in rows] == [1, 2, 3, 4]
+    assert max(abs(float(y) - 2 * a) for a, y in rows) < 1.5
     project.engine.stop(new)
     project.restart("database")
     said = project.engine.logs("database")

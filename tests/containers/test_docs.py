@@ -25,7 +25,8 @@ from tests.acceptance.test_docs import blocks
 from tests.compose import FILE, TLS, read
 from tests.containers.chroot import Chroot
 from tests.containers.engines import Result
-from tests.fix_containers import Project
+from tests.fix_containers import Project, named_images
+from tests.fix_runtime import eventually
 from tests.pages import ROOT
 
 pytestmark = pytest.mark.timeout(1200)
@@ -63,9 +64,9 @@ class Compose:
         return done
 
     def _read(self, *files: Path) -> None:
-        port = {"PGPREDICT_PORT": str(self.project.services["proxy"].ports[0][1])}
+        given = {"PGPREDICT_PORT": str(self.project.services["proxy"].ports[0][1]), **named_images()}
         before = self.project.services
-        self.project.services = read(*files, environment=port)
+        self.project.services = read(*files, environment=given)
         for name, service in self.project.services.items():
             # of the checkout that the commands are run in
             secrets = {key: self.checkout / "docker/secrets" / key for key in service.secrets}
@@ -74,12 +75,22 @@ class Compose:
                 self.changed.add(name)
 
     def _up(self, words: list[str], stdin: str) -> Result:
+        if "--force-recreate" in words:
+            assert words[:-1] == ["--wait", "--no-deps", "--force-recreate"]
+            return self._restart(words[-1:], stdin)
         assert set(words) <= {"--build", "--wait"}
         for name in self.changed & {"proxy"}:
             if self.project.well(name):
                 self.project.engine.stop(self.project.services[name])
         self.changed.clear()
         self.project.up()
+        return Result(0, "")
+
+    def _kill(self, words: list[str], stdin: str) -> Result:
+        assert words == ["-s", "HUP", "proxy"]
+        before = self.project.engine.logs("proxy").count("event=reloaded")
+        self.project.engine.signal("proxy", "SIGHUP")
+        eventually(lambda: self.project.engine.logs("proxy").count("event=reloaded") > before, seconds=20)
         return Result(0, "")
 
     def _exec(self, words: list[str], stdin: str) -> Result:
@@ -158,7 +169,11 @@ def test_every_command_of_the_page(
         server.shutdown()
     assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
     assert done.stderr.count("\n+ ") > 15
+    # the commands' own reading of the file has not lost the image that this run is about
+    assert project.services["database"].image == read(environment=named_images())["database"].image
     # of the demo, and of what is asked through the proxy then
     assert "late_arrival: trained, verified, deployed" in done.stdout
     assert re.search(r"^ yes +\| +\d+$", done.stdout, re.MULTILINE)
+    assert re.search(r"^pgpredict_sessions \d", done.stdout, re.MULTILINE)
+    assert re.search(r"^# HELP pgpredict_runtime", done.stdout, re.MULTILINE)
     assert (checkout / "pgpredict.dump").stat().st_size > 10_000

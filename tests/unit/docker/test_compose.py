@@ -9,9 +9,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from pgpredict.server.configuration import settings
-from tests.compose import FILE, TLS, Service, load, read
+from tests.compose import FILE, TLS, Service, fill, load, read
 from tests.pages import ROOT
 
 SERVICES = read()
@@ -57,12 +58,16 @@ def test_variables() -> None:
     given = {
         "PGPREDICT_PORT": "7777",
         "PGPREDICT_LISTEN": "0.0.0.0",
-        "POSTGRES_DB": "shop",
+        "POSTGRES_DB": "the shop",
+        "POSTGRES_USER": "the boss",
         "BASE": "debian:12",
     }
     services = read(environment=given)
     assert services["proxy"].ports == (("0.0.0.0", 7777, 6432),)
-    assert "dbname=shop" in services["demo"].command[-1]
+    demo = conninfo_to_dict(services["demo"].command[-1])
+    assert demo == {"host": "database", "user": "the boss", "dbname": "the shop"}
+    build = fill(load(FILE)["services"]["database"]["build"], given)
+    assert build["args"] == {"BASE": "debian:12", "REVISION": "unknown"}
     documented = (ROOT / "docs/containers.md").read_text(encoding="utf-8")
     lines = (FILE.read_text(encoding="utf-8") + TLS.read_text(encoding="utf-8")).splitlines()
     used = re.findall(r"\$\{(\w+)", "\n".join(line for line in lines if not line.lstrip().startswith("#")))

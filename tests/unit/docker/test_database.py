@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from docker.database.configuration import access_rules, memory, quote_name
+from docker.database.errors import Refused
 from docker.database.scram import fits, make_verifier
 from docker.database.server import quote
 from docker.database.settings import read_settings
@@ -43,6 +44,16 @@ def test_secrets_and_names(tmp_path: Path) -> None:
     assert (settings.user, settings.database, settings.password) == ("postgres", "postgres", "two words ")
     assert settings.initdb == ("--locale=C", "--wal-segsize=32")
     assert settings.runtime_password is None
+
+
+@pytest.mark.parametrize(
+    "words", ["--waldir=/wal", "-X /wal", "-kX/wal", "--wald /wal", "-D x", "--pgdata=x"]
+)
+def test_directories_of_initdb_are_refused(words: str) -> None:
+    """What a first start that fails leaves there would be in the way of the next one."""
+    with pytest.raises(Refused, match="POSTGRES_INITDB_ARGS names a directory"):
+        read_settings({"POSTGRES_INITDB_ARGS": words})
+    read_settings({"POSTGRES_INITDB_ARGS": "--wal-segsize=32 -k -E UTF8 --pwprompt"})
 
 
 def test_quotes() -> None:

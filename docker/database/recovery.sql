@@ -1,0 +1,2 @@
+-- Whether nothing can be written yet.
+SELECT pg_is_in_recovery();
