@@ -263,6 +263,16 @@ def found_promtool() -> str | None:
     return shutil.which("promtool", path=f"{os.environ['PATH']}:{unpacked}")
 
 
+def backed_up(site: Site) -> None:
+    """Nobody else reads what the roles' passwords are checked by, nor the data."""
+    host = site.hosts["db1"]
+    host.run("grep -q SCRAM-SHA-256 /var/backups/pgpredict/globals.sql")
+    for file in ("globals.sql", "shop.dump", "base/PG_VERSION"):
+        refused = host.run(f"cat /var/backups/pgpredict/{file}", account="nobody", check=False)
+        assert "Permission denied" in refused.stdout
+    works(site)
+
+
 def older(site: Site) -> None:
     """An upgrade finds an older extension in one database, and an older wrapper."""
     host = site.hosts["db1"]
@@ -500,6 +510,7 @@ AFTER: dict[str, Callable[[Site], None]] = {
     "First start": started,
     "The services": services,
     "Monitoring": monitored,
+    "Backup and restore": backed_up,
     "Upgrade": upgraded,
     "The disk is full": disk_mended,
     "Out of memory": with_less_memory,
