@@ -178,7 +178,7 @@ def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
     for path, text in wanted.items():
         if path.exists() and (path.parent == host.configuration or path.read_text() == text):
             continue
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        make_directories(path.parent)
         write_atomically(path, text)
         changes.written.append(path)
     changes.notes += [
@@ -187,6 +187,17 @@ def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
         if (host.overrides / SERVICES[service]).exists()
     ]
     return changes
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory, and those above it, that every account may read, whatever our umask.
+
+    Those that are there stay as they are.
+    """
+    for directory in reversed((path, *path.parents)):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o755)
 
 
 def uninstall(host: Host, services: Sequence[str]) -> Changes:

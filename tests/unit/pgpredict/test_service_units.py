@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -124,6 +125,29 @@ def test_written_again_nothing_changes(tmp_path: Path) -> None:
     assert write(host, list(SERVICES), SETTINGS).written == []
     changed = write(host, list(SERVICES), Settings(Path("/opt/new/bin/python3"), "postgres", 2 << 30))
     assert sorted(path.name for path in changed.written) == sorted(SERVICES.values())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_services_read_their_files_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    host = Host(tmp_path / "root")
+    before = os.umask(umask)
+    try:
+        changes = write(host, list(SERVICES), SETTINGS)
+    finally:
+        os.umask(before)
+    assert changes.written
+    for path in changes.written:
+        assert path.stat().st_mode & 0o777 == 0o644
+        for directory in path.parents[: len(path.relative_to(host.root).parts)]:
+            assert directory.stat().st_mode & 0o777 == 0o755, directory
+
+
+def test_directories_of_the_operators_stay_as_they_are(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.configuration.mkdir(parents=True)
+    host.configuration.chmod(0o711)
+    write(host, ["proxy"], SETTINGS)
+    assert host.configuration.stat().st_mode & 0o777 == 0o711
 
 
 def test_operators_edits_are_left_alone(tmp_path: Path) -> None:
