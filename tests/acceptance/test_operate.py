@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from tests.environment import READ, WRITTEN
 from tests.fix_host import Host, connect_hosts, running_host
 from tests.pages import ROOT
 
@@ -188,6 +189,10 @@ def services(site: Site) -> None:
             f"pid=$(systemctl show -P MainPID {unit}); [ $pid != {first} ] && systemctl is-active {unit}"
         )
     watched(host)
+    host.path("/root/awkward.env").write_bytes(WRITTEN.encode())
+    read = host.output("systemd-run -q --wait --pipe -p EnvironmentFile=/root/awkward.env env -0")
+    variables = dict(entry.split("=", 1) for entry in read.split("\0") if entry.startswith("X_"))
+    assert variables == READ
     # again: nothing to do
     assert "wrote" not in host.output("pgpredict service install")
     unit = f"/usr/local/lib/systemd/system/{PROXY}.service"

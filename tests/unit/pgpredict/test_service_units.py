@@ -15,6 +15,7 @@ from pgpredict.proxy import make_settings
 from pgpredict.service import SERVICES, Settings, render
 from pgpredict.service.host import Host, environment, files, memory, write
 from pgpredict.service.units import HEADROOM, is_untouched, quoted
+from tests.environment import READ, WRITTEN
 from tests.fix_unit import parse
 
 SETTINGS = Settings(Path("/usr/bin/python3"), "postgres", 2 << 30)
@@ -99,14 +100,45 @@ def test_memory_of_the_unit_follows_the_settings(tmp_path: Path) -> None:
     assert (memory(host), environment(host), host.account()) == (2 << 30, {}, "")
     settings = host.configuration / "runtime.env"
     settings.parent.mkdir(parents=True)
-    settings.write_text('PGPREDICT_DSN="host=/run/postgresql user=x"\nPGPREDICT_MEMORY=512MB # small\n')
+    settings.write_text('PGPREDICT_DSN="host=/run/postgresql user=x"\n; don\'t\nPGPREDICT_MEMORY=512 MB\n')
     assert memory(host) == 512 << 20
     assert environment(host)["PGPREDICT_DSN"] == "host=/run/postgresql user=x"
     text = render(SERVICES["runtime"], Settings(Path("/usr/bin/python3"), "postgres", memory(host)))
     assert parse(text)["MemoryMax"] == [str((512 << 20) + HEADROOM)]
-    settings.write_text("PGPREDICT_MEMORY=plenty\n")
-    with pytest.raises(InvalidInput, match="'plenty'"):
-        memory(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("plenty", "'plenty', which is no size"),
+        # the runtime gets it with the comment, and refuses it as well
+        ("4GB # half of it", "'4GB # half of it', which is no size"),
+        ("4", "'4', which is less than 16MB"),
+        ("15MB", "less than 16MB"),
+    ],
+)
+def test_memory_that_makes_no_sense_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"PGPREDICT_MEMORY={text}\n")
+    with pytest.raises(InvalidInput, match=problem) as caught:
+        memory(Host(tmp_path))
+    assert "512MB" in (caught.value.hint or "")
+
+
+def test_variables_are_read_as_systemd_reads_them(tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_bytes(WRITTEN.encode())
+    assert environment(Host(tmp_path)) == READ
+
+
+def test_a_comment_that_versions_of_systemd_read_differently_is_refused(tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("A=1\n# goes on \\\nPGPREDICT_MEMORY=4GB\n")
+    with pytest.raises(InvalidInput, match=r"runtime\.env': line 2 is a comment that ends in a backslash"):
+        memory(Host(tmp_path))
 
 
 def test_settings_that_are_shipped_are_what_the_programs_have_anyway(tmp_path: Path) -> None:
