@@ -205,6 +205,20 @@ def test_operators_edits_are_left_alone(tmp_path: Path) -> None:
     assert (unit.read_text(), host.unit("runtime").read_text()) == (edited, before)
 
 
+@pytest.mark.parametrize("edit", ["[Service]\nMemoryMax=4G\n", "\n", "# mine\n"])
+def test_edits_above_our_head_are_left_alone(edit: str, tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    write(host, ["proxy"], SETTINGS)
+    unit = host.unit("proxy")
+    text = unit.read_text()
+    assert is_untouched(text)
+    for edited in (edit + text, text.replace("\n\n", f"\n{edit}\n", 1), text + edit):
+        unit.write_text(edited)
+        with pytest.raises(ServerError, match="was edited"):
+            write(host, ["proxy"], SETTINGS)
+        assert unit.read_text() == edited
+
+
 def test_a_unit_of_the_operators_own_comes_first(tmp_path: Path) -> None:
     host = Host(tmp_path)
     host.overrides.mkdir(parents=True)
