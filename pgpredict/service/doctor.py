@@ -15,7 +15,7 @@ from pgpredict.errors import PgpredictError
 from pgpredict.proxy import make_settings
 from pgpredict.proxy.settings import parse_address
 from pgpredict.runtime.client import RuntimeClient
-from pgpredict.server.account import acting_as
+from pgpredict.server.account import Account, acting_as, run
 from pgpredict.server.checks import Check, check_database, check_disk, check_settings, guarded
 from pgpredict.server.daemon import interpreter
 from pgpredict.server.database import RUNTIME_ROLE
@@ -27,6 +27,17 @@ from . import systemd
 from .host import CONFIGURATION, Host, environment, memory
 from .surroundings import find_account
 from .units import HEADROOM, SERVICES, Settings, is_untouched, render
+
+#: as the unit has it
+DEFAULT_DSN = f"host=/run/postgresql user={RUNTIME_ROLE}"
+#: what a process of the runtime's account tries
+_LOG_IN = """
+import os, psycopg
+try:
+    psycopg.connect(os.environ["PGPREDICT_DSN"], dbname="postgres", connect_timeout=10).close()
+except psycopg.Error as error:
+    print(error)
+"""
 
 INSTALL = "run 'pgpredict service install'"
 #: restarts by systemd; more than that is worth a look
@@ -168,17 +179,41 @@ def check_server(host: Host) -> Iterator[Check]:
 
 def check_access(connection: psycopg.Connection, host: Host) -> Iterator[Check]:
     """Look whether the server lets the runtime in, as the runtime would come."""
-    dsn = environment(host).get("PGPREDICT_DSN") or f"host=/run/postgresql user={RUNTIME_ROLE}"
-    try:
-        connect_as_owner(make_conninfo(dsn, dbname="postgres")).close()
-    except PgpredictError as error:
+    problem = refusal(host)
+    if problem:
         row = connection.execute("SELECT current_setting('hba_file')").fetchone()
         place = row[0] if row else "pg_hba.conf"
         line = f"local all {RUNTIME_ROLE} peer map=pgpredict"
         mend = f"{place}, before other lines: {line}; then reload the server (docs/operate.md)"
-        yield Check("access", "fail", f"the runtime cannot log in: {error.message}", mend)
+        yield Check("access", "fail", f"the runtime cannot log in: {problem}", mend)
         return
     yield Check("access", "ok", "the runtime may log in")
+
+
+def refusal(host: Host) -> str:
+    """Return why the server does not let the runtime in, empty if it does.
+
+    It is tried by a process that has all ids of the runtime's account, its home, and the variables of
+    ``runtime.env`` instead of ours: any of them may tell libpq a password.
+    """
+    try:
+        account = runtime_account(host)
+        given = {"PGPREDICT_DSN": DEFAULT_DSN, "HOME": pwd.getpwuid(account.uid).pw_dir, "LC_ALL": "C.UTF-8"}
+        command: list[str | Path] = [interpreter(), "-P", "-c", _LOG_IN]
+        return run(command, env={**given, **environment(host)}, account=account, timeout=60).strip()
+    except PgpredictError as error:
+        return error.message
+    except (OSError, KeyError) as error:
+        return f"it cannot be tried as its account: {error}"
+
+
+def runtime_account(host: Host) -> Account:
+    """Return the account that the runtime runs under.
+
+    :raises ServerError: if there is none of its name
+    """
+    state = systemd.show(SERVICES["runtime"]) if systemd.is_running() else {}
+    return find_account(state.get("User") or host.account() or "postgres")
 
 
 def check_proxy(host: Host) -> Iterator[Check]:

@@ -170,12 +170,30 @@ def started(site: Site) -> None:
         host.output("stat -c '%a %U' /run/pgpredict /run/pgpredict/runtime.sock")
         == "700 postgres\n600 postgres"
     )
+    passwords(host)
     # as an ordinary user: what it may see, and nothing that breaks
     told = host.run("pgpredict doctor", account="nobody").stdout
     assert "only root and 'postgres' may ask the runtime" in told
     assert (
         "services takes root" in host.run("pgpredict service install", account="nobody", check=False).stdout
     )
+
+
+def passwords(host: Host) -> None:
+    """The server asks its own account for a password, too, which is in ~/.pgpass as the page says."""
+    rules, home = "/etc/postgresql/15/main/pg_hba.conf", "/var/lib/postgresql"
+    for role in ("postgres", "pgpredict_runtime"):
+        host.run(f"psql -c \"ALTER ROLE {role} PASSWORD 'pass word'\"", account="postgres")
+    host.run(f"cp -p {rules} {rules}.kept; sed -i '1i local all all scram-sha-256' {rules}")
+    host.run("systemctl reload postgresql; systemctl restart pgpredict-runtime")
+    doctor_says(host, "no password supplied")
+    host.run(f"umask 077; echo '*:*:*:*:pass word' >{home}/.pgpass; chown postgres: {home}/.pgpass")
+    host.run("systemctl restart pgpredict-runtime; pgpredict doctor")
+    host.run("pgpredict install 'host=/run/postgresql dbname=shop'")
+    host.run(f"mv {rules}.kept {rules}; rm {home}/.pgpass; systemctl reload postgresql")
+    for role in ("postgres", "pgpredict_runtime"):
+        host.run(f"psql -c 'ALTER ROLE {role} PASSWORD NULL'", account="postgres")
+    host.run("systemctl restart pgpredict-runtime; pgpredict doctor")
 
 
 def services(site: Site) -> None:

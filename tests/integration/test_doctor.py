@@ -22,7 +22,9 @@ from pgpredict.doctor import examine
 from pgpredict.server import Home, container
 from pgpredict.server.account import acting_as, server_account
 from pgpredict.server.checks import Check
+from pgpredict.server.home import write_atomically
 from pgpredict.service import Host, Settings
+from pgpredict.service.doctor import check_access
 from pgpredict.service.host import write
 from tests import summing
 from tests.fix_proxy import RunningProxy, free_port, running_proxy
@@ -213,6 +215,37 @@ def test_units_on_a_machine_that_systemd_does_not_run(nowhere: tuple[Home, Host]
     assert "systemd does not run this machine" in checks[1].message
     # none of the local server's business
     assert not [check for check in checks if "pgpredict up" in check.mend]
+
+
+def test_the_runtimes_access_is_tried_as_the_runtime_comes(
+    nowhere: tuple[Home, Host], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its account's ~/.pgpass, or with what runtime.env says; not with a password of ours."""
+    cluster, host = database.server.cluster, nowhere[1]
+    if cluster is None:
+        pytest.skip("the tests do not know how to reach this server over TCP")
+    role = database.role("runtime", "PASSWORD 'pass word'")
+    write(host, ["runtime"], Settings(Path(sys.executable), server_account().name, 1 << 30))
+    dsn = f'PGPREDICT_DSN="host=127.0.0.1 port={cluster.port} user={role}"\n'
+
+    def access(variables: str) -> Check:
+        (host.configuration / "runtime.env").write_text(dsn + variables)
+        with database.server.admin() as connection:
+            [found] = check_access(connection, host)
+        return found
+
+    with directory_of_the_account() as home:
+        write_atomically(home / ".pgpass", "127.0.0.1:*:*:*:pass word\n", 0o600, server_account())
+        monkeypatch.setenv("PGPASSWORD", "wrong")
+        assert access(f"HOME={home}\n").state == "ok"
+        assert access(f"PGPASSFILE={home}/.pgpass\n").state == "ok"
+        assert access("PGPASSWORD=pass word\n").state == "ok"
+        monkeypatch.setenv("PGPASSWORD", "pass word")
+        refused = access("PGPASSFILE=/nonexistent\n")
+        assert refused.state == "fail"
+        assert "no password supplied" in refused.message
+        assert "Traceback" not in refused.message
+        assert "pg_hba.conf" in refused.mend
 
 
 @contextlib.contextmanager
