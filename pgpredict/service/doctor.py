@@ -13,14 +13,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgpredict.connection import connect_as_owner, server_owner
 from pgpredict.errors import PgpredictError
 from pgpredict.proxy import make_settings
-from pgpredict.proxy.settings import parse_address
 from pgpredict.runtime.client import RuntimeClient
 from pgpredict.server.account import Account, acting_as, run
 from pgpredict.server.checks import Check, check_database, check_disk, check_settings, guarded
 from pgpredict.server.daemon import interpreter
 from pgpredict.server.database import RUNTIME_ROLE
 from pgpredict.server.foreign import DEFAULT_SOCKET
-from pgpredict.server.health import answers, health
+from pgpredict.server.health import answers, health, reachable
 from pgpredict.server.queries import query
 
 from . import systemd
@@ -235,9 +234,3 @@ def check_proxy(host: Host) -> Iterator[Check]:
         yield Check("proxy", "ok", f"it answers at {name}, port {port}")
     else:
         yield Check("proxy", "fail", f"the proxy does not answer at {name}, port {port}", mend)
-
-
-def reachable(address: str) -> tuple[str, int]:
-    """Return where to connect to what listens on an address."""
-    host, port = parse_address(address)
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +132,61 @@ def test_server_and_proxy_in_containers(
     [gone] = named(list(examine(inside[0], None, inside[1])), "server")
     assert "does not lead to the server" in gone.message
     assert "docker compose up -d database" in gone.mend
+
+
+def test_the_server_is_asked_as_the_runtime_asks_in_containers(
+    inside: tuple[Home, Host], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection string names no database, and there is none of its role's name."""
+    cluster = database.server.cluster
+    if cluster is None:
+        pytest.skip("the tests do not know how to reach this server over TCP")
+    role = database.role("runtime", "PASSWORD 'pass word'")
+    write_atomically(tmp_path / ".pgpass", "*:*:*:*:pass word\n", 0o600)
+    monkeypatch.setenv("PGPREDICT_DSN", f"host=127.0.0.1 port={cluster.port} user={role}")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / ".pgpass"))
+    [found] = named(list(examine(inside[0], None, inside[1])), "server")
+    assert (found.state, found.message) == ("ok", "PGPREDICT_DSN leads to the server")
+
+
+def test_a_container_that_comes_to_an_end_needs_no_runtime(
+    inside: tuple[Home, Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images have /run/pgpredict; where the volume is not mounted there, the runtime is elsewhere."""
+    (tmp_path / "pgpredict").mkdir()
+    monkeypatch.setattr(container, "default_socket", lambda: tmp_path / "pgpredict/runtime.sock")
+    monkeypatch.setattr(container, "running", lambda command: [])
+    monkeypatch.delenv("PGPREDICT_SOCKET")
+    monkeypatch.delenv("PGPREDICT_DSN", raising=False)
+    checks = list(examine(inside[0], None, inside[1]))
+    assert [check.state for check in checks] == ["ok", "ok"]
+    assert checks[0].message.startswith("inside of a container")
+    # this one is mounted wherever tests run
+    monkeypatch.setattr(container, "default_socket", lambda: Path("/proc/runtime.sock"))
+    [found] = named(list(examine(inside[0], None, inside[1])), "runtime")
+    assert found.state == "fail"
+
+
+@pytest.mark.parametrize("told_by", ["options", "file"])
+def test_a_proxy_is_asked_over_http_where_it_serves_it(
+    inside: tuple[Home, Host], database: Database, tmp_path: Path, told_by: str
+) -> None:
+    # the clients' port was asked first when it was the lower one
+    port, http = sorted((free_port(), free_port()))
+    options = ["--http", f"127.0.0.1:{http}"]
+    if told_by == "file":
+        (tmp_path / "proxy.toml").write_text(f'http = "127.0.0.1:{http}"\n')
+        options = [f"--config={tmp_path}/proxy.toml"]
+    with running_proxy(database.dsn, *options, port=port) as proxy:
+        checks = named(list(examine(inside[0], None, inside[1])), "proxy")
+        [found] = [check for check in checks if f"process {proxy.process.pid}," in check.message]
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.process.wait(10)
+        assert "08P01" not in proxy.logged()
+    assert (found.state, found.message) == ("ok", f"the proxy, process {proxy.process.pid}, answers")
+    assert 'pgpredict_refused_connections_total{sqlstate="08P01"}' not in metrics
 
 
 def test_a_proxy_without_its_server_in_containers(
