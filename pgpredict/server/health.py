@@ -11,7 +11,7 @@ from psycopg.pq import PGconn, Ping
 
 from pgpredict.proxy.settings import parse_address
 
-#: seconds; the proxy gives the server 2 to answer
+#: seconds; the proxy takes 3 at the most
 PATIENCE = 10
 
 
@@ -38,8 +38,11 @@ def health(host: str, port: int) -> Health | None:
         connection.close()
     if answer.status == 200:
         return Health("")
-    draining = "it is shutting down" if told.get("draining") else ""
-    return Health(draining or f"server: {told.get('server', answer.status)}")
+    if told.get("draining"):
+        return Health("it is shutting down")
+    if "loop" in told:
+        return Health(f"its event loop {told['loop']}")
+    return Health(f"server: {told.get('server', answer.status)}")
 
 
 def reachable(address: str) -> tuple[str, int]:
