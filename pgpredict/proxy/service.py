@@ -17,7 +17,7 @@ from typing import Any
 from pgpredict.errors import PgpredictError
 from rewriter.scan import mentions_bytes
 
-from .errors import Draining, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
+from .errors import Draining, Malformed, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
 from .listening import allow_descriptors, listening
 from .login import Client, check_certificate, check_direct, first_packet, log_in, note_tls
 from .metrics import HttpEndpoint
@@ -199,7 +199,9 @@ class Proxy:
             async with asyncio.timeout(self.settings.login_seconds):
                 relay = await self._login(number, client, sock)
         except TimeoutError:
-            self._refuse(number, client, TooSlow(f"no session after {self.settings.login_seconds:g} s"))
+            seconds = f"{self.settings.login_seconds:g} s"
+            late = TooSlow(f"no session after {seconds}")
+            self._refuse(number, client, late if client.has_asked else Malformed(f"no word after {seconds}"))
         except ProxyError as error:
             self._refuse(number, client, error)
         except (OSError, ssl.SSLError) as error:
@@ -237,6 +239,7 @@ class Proxy:
         upstream = self._local if client.is_unix else self._upstream
         await _open(client, sock, context)
         packet = await first_packet(client, context)
+        client.has_asked = True
         if packet.kind == "cancel":
             await self._cancel(client, packet, upstream)
             return None
