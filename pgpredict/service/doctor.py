@@ -80,10 +80,10 @@ def check_unit(host: Host, service: str) -> Iterator[Check]:
     if int(state["NRestarts"] or 0) > MANY_RESTARTS:
         mend = f"journalctl -u {unit} tells why"
         yield Check(name, "warn", f"systemd has restarted it {state['NRestarts']} times", mend)
-    yield from check_file(host, service, state["User"])
+    yield from check_file(host, service)
 
 
-def check_file(host: Host, service: str, user: str) -> Iterator[Check]:
+def check_file(host: Host, service: str) -> Iterator[Check]:
     """Look whether a unit's file is what this version of us would write."""
     path, name = host.unit(service), f"unit {service}"
     if not path.exists():
@@ -93,8 +93,9 @@ def check_file(host: Host, service: str, user: str) -> Iterator[Check]:
         mend = f"move what was changed to a drop-in (systemctl edit {path.name}), remove the file, {INSTALL}"
         yield Check(name, "warn", f"{str(path)!r} was edited: upgrades leave it as it is", mend)
         return
-    account = user if service == "runtime" else "postgres"
-    if text != render(path.name, Settings(interpreter(), account, memory(host))):
+    # the file's own: a drop-in may say another one, and is the operator's
+    settings = Settings(interpreter(), host.account() or "postgres", memory(host))
+    if text != render(path.name, settings):
         mend = f"{INSTALL} with the version that is to run, then systemctl restart {path.name}"
         yield Check(name, "warn", f"{str(path)!r} belongs to another version, or to other settings", mend)
 
@@ -103,11 +104,16 @@ def check_runtime(host: Host) -> Iterator[Check]:
     """Look at the runtime: its account, its memory, and whether it answers."""
     unit = SERVICES["runtime"]
     state = systemd.show(unit) if systemd.is_running() else {}
-    user = state.get("User") or "postgres"
-    owner = server_owner(server_dsn(host)).name
-    if owner and owner != user:
-        mend = f"pgpredict service install --account {owner}; systemctl restart {unit}"
-        yield Check("runtime", "fail", f"it runs as {user!r}, and the server as {owner!r}", mend)
+    try:
+        account = runtime_account(host)
+    except PgpredictError as error:
+        mend = f"correct User=: 'systemctl cat {unit}' shows where it is, 'systemctl edit {unit}' changes it"
+        yield Check("runtime", "fail", f"User= of the unit: {error.message}", mend)
+        return
+    owner = server_owner(server_dsn(host))
+    if owner.name and owner.uid != account.uid:
+        mend = f"pgpredict service install --account {owner.name}; systemctl restart {unit}"
+        yield Check("runtime", "fail", f"it runs as {account.name!r}, and the server as {owner.name!r}", mend)
         return
     bound = state.get("MemoryMax", "")
     if bound.isdigit() and int(bound) < memory(host) + HEADROOM:
@@ -117,12 +123,12 @@ def check_runtime(host: Host) -> Iterator[Check]:
         yield Check(
             "runtime", "warn", f"MemoryMax, {int(bound) >> 20} MB, is less than its models may need", mend
         )
-    if os.geteuid() not in (0, pwd.getpwnam(user).pw_uid):
+    if os.geteuid() not in (0, account.uid):
         mend = "run this as root"
-        yield Check("runtime", "warn", f"only root and {user!r} may ask the runtime how it is", mend)
+        yield Check("runtime", "warn", f"only root and {account.name!r} may ask the runtime how it is", mend)
         return
     try:
-        with acting_as(find_account(user)):
+        with acting_as(account):
             client = RuntimeClient(DEFAULT_SOCKET, 5)
         with client:
             status = client.status()

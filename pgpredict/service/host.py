@@ -164,10 +164,11 @@ def install(host: Host, services: Sequence[str], settings: Settings, *, start: b
 
 
 def begin(unit: str) -> None:
-    """Start a unit unless it runs.
+    """Start a unit unless it runs; one that systemd has given up as well.
 
     :raises ServerError: if it does not come up, with its last words
     """
+    forgive(unit)
     try:
         systemd.systemctl("start", unit)
     except ServerError as error:
@@ -176,6 +177,12 @@ def begin(unit: str) -> None:
             f"{unit} does not start: {said or error.message}",
             hint=f"journalctl -u {unit} tells more; 'pgpredict service install' may be run again",
         ) from error
+
+
+def forgive(unit: str) -> None:
+    """Have systemd forget that a unit has failed: it lists it as long as it knows, and may not start it."""
+    if systemd.show(unit)["ActiveState"] == "failed":
+        systemd.systemctl("reset-failed", unit)
 
 
 def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
@@ -233,6 +240,7 @@ def uninstall(host: Host, services: Sequence[str]) -> Changes:
     changes = Changes()
     for service in there:
         systemd.systemctl("disable", "--now", SERVICES[service])
+        forgive(SERVICES[service])
         host.unit(service).unlink()
         changes.written.append(host.unit(service))
     if there:

@@ -24,9 +24,10 @@ from pgpredict.doctor import examine
 from pgpredict.server import Home, container
 from pgpredict.server.account import acting_as, server_account
 from pgpredict.server.checks import Check
+from pgpredict.server.daemon import interpreter
 from pgpredict.server.home import write_atomically
 from pgpredict.service import Host, Settings
-from pgpredict.service.doctor import check_access
+from pgpredict.service.doctor import check_access, check_file
 from pgpredict.service.host import write
 from tests import summing
 from tests.fix_proxy import RunningProxy, free_port, running_proxy
@@ -303,6 +304,16 @@ def test_the_runtimes_access_is_tried_as_the_runtime_comes(
         assert "no password supplied" in refused.message
         assert "Traceback" not in refused.message
         assert "pg_hba.conf" in refused.mend
+
+
+def test_a_unit_with_an_account_of_its_own_is_of_this_version(nowhere: tuple[Home, Host]) -> None:
+    """Whatever the operator's drop-in says."""
+    host = nowhere[1]
+    write(host, ["runtime", "proxy"], Settings(interpreter(), "www-data", 2 << 30))
+    assert list(check_file(host, "runtime")) == list(check_file(host, "proxy")) == []
+    write(host, ["runtime"], Settings(Path("/opt/other/bin/python"), "www-data", 2 << 30))
+    [found] = check_file(host, "runtime")
+    assert "another version" in found.message
 
 
 @contextlib.contextmanager
