@@ -66,7 +66,7 @@ def test_garbage_gets_an_error_that_a_client_can_read(
 def test_a_client_that_says_nothing_is_let_go(server: Server) -> None:
     with running_proxy(server.admin_dsn, "--login-seconds", "0.5") as proxy, raw(proxy.port) as sock:
         sock.sendall(b"\x00\x00")
-        assert error_of(sock.recv(10_000))["C"] == "08006"
+        assert error_of(sock.recv(10_000))["C"] == "08P01"
         assert sock.recv(1) == b""
 
 
