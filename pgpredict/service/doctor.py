@@ -184,7 +184,13 @@ def check_server(host: Host) -> Iterator[Check]:
 
 def check_access(connection: psycopg.Connection, host: Host) -> Iterator[Check]:
     """Look whether the server lets the runtime in, as the runtime would come."""
-    problem = refusal(host)
+    try:
+        problem = refusal(host)
+    except (PgpredictError, OSError, KeyError) as error:
+        said = error.message if isinstance(error, PgpredictError) else str(error)
+        mend = "run the pgpredict that the services run: 'systemctl cat pgpredict-runtime' names its Python"
+        yield Check("access", "warn", f"whether the runtime may log in cannot be tried: {said}", mend)
+        return
     if problem:
         row = connection.execute("SELECT current_setting('hba_file')").fetchone()
         place = row[0] if row else "pg_hba.conf"
@@ -200,16 +206,14 @@ def refusal(host: Host) -> str:
 
     It is tried by a process that has all ids of the runtime's account, its home, and the variables of
     ``runtime.env`` instead of ours: any of them may tell libpq a password.
+
+    :raises ServerError: if there is no such account, or it cannot use our packages
+    :raises OSError: if it cannot use our interpreter
     """
-    try:
-        account = runtime_account(host)
-        given = {"PGPREDICT_DSN": DEFAULT_DSN, "HOME": pwd.getpwuid(account.uid).pw_dir, "LC_ALL": "C.UTF-8"}
-        command: list[str | Path] = [interpreter(), "-P", "-c", _LOG_IN]
-        return run(command, env={**given, **environment(host)}, account=account, timeout=60).strip()
-    except PgpredictError as error:
-        return error.message
-    except (OSError, KeyError) as error:
-        return f"it cannot be tried as its account: {error}"
+    account = runtime_account(host)
+    given = {"PGPREDICT_DSN": DEFAULT_DSN, "HOME": pwd.getpwuid(account.uid).pw_dir, "LC_ALL": "C.UTF-8"}
+    command: list[str | Path] = [interpreter(), "-P", "-c", _LOG_IN]
+    return run(command, env={**given, **environment(host)}, account=account, timeout=60).strip()
 
 
 def runtime_account(host: Host) -> Account:

@@ -27,6 +27,7 @@ from pgpredict.server.checks import Check
 from pgpredict.server.daemon import interpreter
 from pgpredict.server.home import write_atomically
 from pgpredict.service import Host, Settings
+from pgpredict.service import doctor as services
 from pgpredict.service.doctor import check_access, check_file
 from pgpredict.service.host import write
 from tests import summing
@@ -304,6 +305,22 @@ def test_the_runtimes_access_is_tried_as_the_runtime_comes(
         assert "no password supplied" in refused.message
         assert "Traceback" not in refused.message
         assert "pg_hba.conf" in refused.mend
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file that another account cannot use takes root")
+def test_access_that_cannot_be_tried_is_no_failure(
+    nowhere: tuple[Home, Host], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's own pgpredict, in a directory that the services see nothing of, says so."""
+    write(nowhere[1], ["runtime"], Settings(Path(sys.executable), server_account().name, 1 << 30))
+    (tmp_path / "python").symlink_to(sys.executable)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(services, "interpreter", lambda: tmp_path / "python")
+    with database.server.admin() as connection:
+        [found] = check_access(connection, nowhere[1])
+    assert found.state == "warn"
+    assert "Permission denied" in found.message
+    assert "systemctl cat pgpredict-runtime" in found.mend
 
 
 def test_a_unit_with_an_account_of_its_own_is_of_this_version(nowhere: tuple[Home, Host]) -> None:
