@@ -59,13 +59,26 @@ def connect(dsn: str | None = None, **kwargs: Any) -> psycopg.Connection:
 def connect_as_owner(dsn: str, **kwargs: Any) -> psycopg.Connection:
     """Open a connection to a server; as root, over its unix socket, as the account that it runs under.
 
-    Root is nobody to a server that asks for its peer, and may become that account anyway.
+    Root is nobody to a server that asks for its peer, and may become that account anyway. Where the server
+    asks for a password, it is that account's ``~/.pgpass`` that may have it: libpq would look for root's.
 
     :raises ServerError: if the server cannot be reached
     :raises InvalidInput: if the connection string is none
     """
-    with acting_as(server_owner(dsn)):
+    owner = server_owner(dsn)
+    if owner.switch and not _names_passwords(dsn):
+        kwargs["passfile"] = str(Path(pwd.getpwuid(owner.uid).pw_dir) / ".pgpass")
+    with acting_as(owner):
         return connect(dsn, **kwargs)
+
+
+def _names_passwords(dsn: str) -> bool:
+    """Tell whether a connection string, or a variable of libpq's, says where passwords are."""
+    known = conninfo_to_dict(dsn)
+    variables = ("PGPASSFILE", "PGPASSWORD", "PGSERVICE")
+    return any(known.get(name) for name in ("passfile", "password", "service")) or any(
+        os.environ.get(name) for name in variables
+    )
 
 
 def server_owner(dsn: str) -> Account:

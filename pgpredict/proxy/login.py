@@ -46,6 +46,7 @@ class Client:
     :ivar is_unix: whether it came over our unix socket
     :ivar address: where it came from, for the log
     :ivar tls: whether it is encrypted
+    :ivar has_asked: whether it has said what it wants
     :ivar certified: the common name of the certificate that it has brought, None without one
     """
 
@@ -54,6 +55,7 @@ class Client:
     address: str
     tls: bool = False
     certified: str | None = None
+    has_asked: bool = False
 
     def may_use(self, upstream: Upstream) -> bool:
         """Tell whether it could have reached the server as the proxy does, and been let in the same way."""

@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from pgpredict.errors import ServerError
 
+from .errors import ServerUnreachable, TooManyClients
 from .settings import parse_address
 from .stats import Histogram, Stats
 
@@ -38,6 +39,9 @@ _MESSAGES = {
     "d": "copy_data",
     "S": "sync",
 }
+#: why connections are refused that alerts look at: there from the beginning, or the step from nothing to the
+#: first one would be none to Prometheus
+_WATCHED = (ServerUnreachable.sqlstate, TooManyClients.sqlstate)
 #: a caller of the HTTP server is waited for so many seconds
 _PATIENCE = 5
 
@@ -54,6 +58,7 @@ class StatsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics."""
         stats = self._stats
+        refused = {**dict.fromkeys(_WATCHED, 0), **stats.refused.copy()}
         yield CounterMetricFamily("pgpredict_connections", "Connections taken", value=stats.connections)
         yield GaugeMetricFamily("pgpredict_sessions", "Sessions that run", value=stats.active)
         yield CounterMetricFamily("pgpredict_cancels", "Cancel requests passed on", value=stats.cancels)
@@ -88,9 +93,7 @@ class StatsCollector(Collector):
         yield _labelled(
             "pgpredict_refused_statements", "Statements refused", "sqlstate", stats.errors.copy().items()
         )
-        yield _labelled(
-            "pgpredict_refused_connections", "Connections refused", "sqlstate", stats.refused.copy().items()
-        )
+        yield _labelled("pgpredict_refused_connections", "Connections refused", "sqlstate", refused.items())
         yield _histogram("pgpredict_rewrite_seconds", "From a statement to its decision", stats.rewriting)
         yield _histogram("pgpredict_login_seconds", "From a connection to its session", stats.login)
 

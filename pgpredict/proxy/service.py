@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from pgpredict.errors import PgpredictError
 from rewriter.scan import mentions_bytes
 
-from .errors import Draining, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
+from .errors import Draining, Malformed, NotAllowed, ProxyError, ServerUnreachable, TooManyClients, TooSlow
 from .listening import allow_descriptors, listening
 from .login import Client, check_certificate, check_direct, first_packet, log_in, note_tls
 from .metrics import HttpEndpoint
@@ -38,8 +39,8 @@ _MARGIN = 100
 #: file descriptors of a session and beside them
 _PER_CONNECTION, _SPARE = 2, 100
 _HANDSHAKE = b"\x16"
-#: that the server may take to answer a health check
-_PROBE_SECONDS = 2.0
+#: that our loop, and then the server, may take to answer a health check, and both together
+_PROBE_SECONDS, _HEALTH_SECONDS = 2.0, 3.0
 
 
 class Proxy:
@@ -61,6 +62,7 @@ class Proxy:
         self._keys: dict[bytes, Relay] = {}
         self._numbers = 0
         self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._use(settings)
 
     def _use(self, settings: ProxySettings) -> None:
@@ -79,7 +81,7 @@ class Proxy:
         :param ready: called when connections are taken
         :raises ServerError: if an address cannot be listened on
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -107,13 +109,24 @@ class Proxy:
             endpoint.close()
 
     def health(self) -> tuple[bool, dict[str, Any]]:
-        """Tell whether clients can be served: the server takes connections, and so do we; from any thread."""
+        """Tell whether clients can be served: our loop turns, and the server answers; from any thread."""
         told: dict[str, Any] = {"sessions": self.stats.active, "draining": self.is_draining}
+        started = time.monotonic()
+        if not self._turns(_PROBE_SECONDS):
+            return False, {**told, "loop": f"has not turned for {_PROBE_SECONDS:g} s"}
         try:
-            self._upstream.probe(_PROBE_SECONDS)
+            self._upstream.probe(min(_PROBE_SECONDS, started + _HEALTH_SECONDS - time.monotonic()))
         except OSError as error:
             return False, {**told, "server": f"{self._upstream.name}: {error.strerror or error}"}
         return not self.is_draining, {**told, "server": "ok"}
+
+    def _turns(self, seconds: float) -> bool:
+        """Tell whether the loop, which all sessions depend on, comes to something new in time."""
+        turned = threading.Event()
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                self._loop.call_soon_threadsafe(turned.set)
+        return turned.wait(seconds)
 
     @property
     def is_draining(self) -> bool:
@@ -186,7 +199,9 @@ class Proxy:
             async with asyncio.timeout(self.settings.login_seconds):
                 relay = await self._login(number, client, sock)
         except TimeoutError:
-            self._refuse(number, client, TooSlow(f"no session after {self.settings.login_seconds:g} s"))
+            seconds = f"{self.settings.login_seconds:g} s"
+            late = TooSlow(f"no session after {seconds}")
+            self._refuse(number, client, late if client.has_asked else Malformed(f"no word after {seconds}"))
         except ProxyError as error:
             self._refuse(number, client, error)
         except (OSError, ssl.SSLError) as error:
@@ -224,6 +239,7 @@ class Proxy:
         upstream = self._local if client.is_unix else self._upstream
         await _open(client, sock, context)
         packet = await first_packet(client, context)
+        client.has_asked = True
         if packet.kind == "cancel":
             await self._cancel(client, packet, upstream)
             return None

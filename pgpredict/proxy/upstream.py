@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .errors import ServerUnreachable
+from .probe import ask
 from .side import Side
 from .startup import SSL_REQUEST
 
@@ -75,16 +76,35 @@ class Upstream:
         return self.path if self.is_unix else f"{self.host}:{self.port}"
 
     def probe(self, seconds: float) -> None:
-        """See whether something takes connections there; from any thread.
+        """See whether a server answers there (`ask`); from any thread.
 
-        :raises OSError: if not
+        :param seconds: that each of its answers may take
+        :raises OSError: if it does not
         """
+        with self._dial(seconds) as sock:
+            ask(
+                sock,
+                self._context or tls_context({}),
+                self._parameters.get("host") or self.host,
+                required=self._mode in ("require", "verify-ca", "verify-full"),
+                direct=self._is_direct and not self.is_unix,
+            )
+
+    def _dial(self, seconds: float) -> socket.socket:
         if not self.is_unix:
-            socket.create_connection((self.host, self.port), seconds).close()
-            return
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(seconds)
-            probe.connect(self.path)
+            return socket.create_connection((self.host, self.port), seconds)
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(seconds)
+            sock.connect(self.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    @property
+    def _is_direct(self) -> bool:
+        return self._parameters.get("sslnegotiation") == "direct"
 
     @property
     def ways(self) -> tuple[bool, ...]:
@@ -134,7 +154,7 @@ class Upstream:
 
     async def _encrypted(self, context: ssl.SSLContext) -> tuple[Side, bool]:
         name = self._parameters.get("host") or self.host
-        if self._parameters.get("sslnegotiation") == "direct":
+        if self._is_direct:
             loop, side = asyncio.get_running_loop(), Side()
             await loop.create_connection(
                 lambda: side, self.host, self.port, ssl=context, server_hostname=name

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from pgpredict.errors import PgpredictError
+from pgpredict.proxy.settings import ProxySettings, make_settings
 from pgpredict.runtime.client import RuntimeClient
 from pgpredict.runtime.settings import default_socket
 
 from .checks import Check, guarded
-from .health import answers, health
+from .health import answers, health, reachable
 
 #: what container engines leave: Docker; Podman, Buildah and CRI-O; systemd-nspawn and others by a variable
 MARKERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -58,9 +60,10 @@ def running(command: str) -> list[psutil.Process]:
 def check_socket() -> Iterator[Check]:
     """Look at the volume that server and runtime share, and at who answers on it."""
     path = default_socket()
-    if not path.exists() and running("proxy") and not running("runtime"):
+    expected = "PGPREDICT_SOCKET" in os.environ or is_mounted(path.parent)
+    if not (path.exists() or running("runtime")) and (running("proxy") or not expected):
         yield Check(
-            "runtime", "ok", "none is seen from here: it is another container's, and the proxy needs none"
+            "runtime", "ok", "none is seen from here: it is another container's, and nothing here needs it"
         )
         return
     owner = path.parent.stat().st_uid if path.parent.exists() else os.geteuid()
@@ -82,13 +85,21 @@ def check_socket() -> Iterator[Check]:
     yield Check("runtime", "ok", f"version {status['version']} answers on {str(path)!r}")
 
 
+def is_mounted(directory: Path) -> bool:
+    """Tell whether a volume is mounted there: the image has a directory of that name, too."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    return str(directory) in (line.split()[4] for line in lines)
+
+
 def check_server() -> Iterator[Check]:
     """Look whether the server lets the runtime in, where this container is told how to reach it."""
     dsn = os.environ.get("PGPREDICT_DSN")
     if not dsn:
         return
     try:
-        psycopg.connect(dsn, connect_timeout=5).close()
+        # the runtime names the database of each caller; this one is always there
+        database = conninfo_to_dict(dsn).get("dbname") or "postgres"
+        psycopg.connect(dsn, dbname=database, connect_timeout=5).close()
     except psycopg.Error as error:
         mend = "docker compose up -d database; its password is a secret that both containers read"
         yield Check(
@@ -98,17 +109,32 @@ def check_server() -> Iterator[Check]:
     yield Check("server", "ok", "PGPREDICT_DSN leads to the server")
 
 
+def settings_of(process: psutil.Process) -> ProxySettings:
+    """Return what a proxy was told about where it listens, by its command line and the file that this names.
+
+    :raises InvalidInput: if the file is wrong by now
+    """
+    words = process.cmdline()
+    given = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, separator, value = word.partition("=")
+        if name in ("--config", "--listen", "--http"):
+            given[name.removeprefix("--")] = value if separator else following
+    file = given.pop("config", None)
+    return make_settings(given, Path(process.cwd(), file) if file else None)
+
+
 def check_proxy(process: psutil.Process) -> Iterator[Check]:
     """Look whether the server can be reached through a proxy, by its own word where it serves ``/health``."""
-    listening = process.net_connections(kind="tcp")
-    ports = sorted({found.laddr.port for found in listening if found.status == psutil.CONN_LISTEN})
+    settings = settings_of(process)
     name = f"the proxy, process {process.pid},"
     mend = "see what 'docker compose logs proxy' tells, and whether the database's container is healthy"
-    for told in filter(None, (health("127.0.0.1", port) for port in ports)):
-        if told.problem:
-            yield Check("proxy", "fail", f"{name} is not well: {told.problem}", mend)
-            return
-    if any(answers("127.0.0.1", port) for port in ports):
+    # of that address only: a client that speaks HTTP to the others is one that the proxy refuses, and counts
+    told = health(*reachable(settings.http)) if settings.http else None
+    if told is not None and told.problem:
+        yield Check("proxy", "fail", f"{name} is not well: {told.problem}", mend)
+        return
+    if any(answers(*reachable(address)) for address in settings.addresses):
         yield Check("proxy", "ok", f"{name} answers")
     else:
         yield Check("proxy", "fail", f"{name} does not answer", mend)

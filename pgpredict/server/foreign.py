@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -161,7 +162,9 @@ def wrapper_is_current(server: ServerInstall | None, *, required: bool) -> bool:
     if installed is None or not installed.is_dir():
         return not required
     files = {path.name: path.read_bytes() for path in (source_directory() / "fdw").glob("*.py")}
-    return files == {path.name: path.read_bytes() for path in installed.glob("*.py")}
+    found = list(installed.glob("*.py"))
+    readable = all(path.stat().st_mode & stat.S_IROTH for path in (installed, *found))
+    return readable and files == {path.name: path.read_bytes() for path in found}
 
 
 def copy_extension(connection: psycopg.Connection, server: ServerInstall | None) -> list[str]:
@@ -215,11 +218,21 @@ def copy_wrapper(connection: psycopg.Connection, server: ServerInstall | None) -
     target, new = directory / "fdw", directory / "fdw.new"
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(source, new, ignore=shutil.ignore_patterns("__pycache__"))
+    let_all_read(new)
     shutil.rmtree(target, ignore_errors=True)
     new.rename(target)
     if server is not None and server.python is not None:
         run([server.python, "-m", "compileall", "-q", target])
+        let_all_read(target)
     return [f"copied the wrapper to {target}"]
+
+
+def let_all_read(tree: Path) -> None:
+    """Let the server's account read a directory, whatever our umask is, and was when we were installed."""
+    for directory, _, files in os.walk(tree):
+        Path(directory).chmod(0o755)
+        for name in files:
+            (Path(directory) / name).chmod(0o644)
 
 
 def site_directory(server: ServerInstall) -> Path | None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
-#: seconds; the proxy gives the server 2 to answer
+from pgpredict.proxy.settings import parse_address
+
+#: seconds; the proxy takes 3 at the most
 PATIENCE = 10
 
 
@@ -36,8 +38,17 @@ def health(host: str, port: int) -> Health | None:
         connection.close()
     if answer.status == 200:
         return Health("")
-    draining = "it is shutting down" if told.get("draining") else ""
-    return Health(draining or f"server: {told.get('server', answer.status)}")
+    if told.get("draining"):
+        return Health("it is shutting down")
+    if "loop" in told:
+        return Health(f"its event loop {told['loop']}")
+    return Health(f"server: {told.get('server', answer.status)}")
+
+
+def reachable(address: str) -> tuple[str, int]:
+    """Return where to connect to what listens on an address."""
+    host, port = parse_address(address)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound
 
 
 def answers(host: str, port: int) -> bool:

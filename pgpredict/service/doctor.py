@@ -13,20 +13,30 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pgpredict.connection import connect_as_owner, server_owner
 from pgpredict.errors import PgpredictError
 from pgpredict.proxy import make_settings
-from pgpredict.proxy.settings import parse_address
 from pgpredict.runtime.client import RuntimeClient
-from pgpredict.server.account import acting_as
+from pgpredict.server.account import Account, acting_as, run
 from pgpredict.server.checks import Check, check_database, check_disk, check_settings, guarded
 from pgpredict.server.daemon import interpreter
 from pgpredict.server.database import RUNTIME_ROLE
 from pgpredict.server.foreign import DEFAULT_SOCKET
-from pgpredict.server.health import answers, health
+from pgpredict.server.health import answers, health, reachable
 from pgpredict.server.queries import query
 
 from . import systemd
 from .host import CONFIGURATION, Host, environment, memory
 from .surroundings import find_account
 from .units import HEADROOM, SERVICES, Settings, is_untouched, render
+
+#: as the unit has it
+DEFAULT_DSN = f"host=/run/postgresql user={RUNTIME_ROLE}"
+#: what a process of the runtime's account tries
+_LOG_IN = """
+import os, psycopg
+try:
+    psycopg.connect(os.environ["PGPREDICT_DSN"], dbname="postgres", connect_timeout=10).close()
+except psycopg.Error as error:
+    print(error)
+"""
 
 INSTALL = "run 'pgpredict service install'"
 #: restarts by systemd; more than that is worth a look
@@ -70,10 +80,10 @@ def check_unit(host: Host, service: str) -> Iterator[Check]:
     if int(state["NRestarts"] or 0) > MANY_RESTARTS:
         mend = f"journalctl -u {unit} tells why"
         yield Check(name, "warn", f"systemd has restarted it {state['NRestarts']} times", mend)
-    yield from check_file(host, service, state["User"])
+    yield from check_file(host, service)
 
 
-def check_file(host: Host, service: str, user: str) -> Iterator[Check]:
+def check_file(host: Host, service: str) -> Iterator[Check]:
     """Look whether a unit's file is what this version of us would write."""
     path, name = host.unit(service), f"unit {service}"
     if not path.exists():
@@ -83,8 +93,9 @@ def check_file(host: Host, service: str, user: str) -> Iterator[Check]:
         mend = f"move what was changed to a drop-in (systemctl edit {path.name}), remove the file, {INSTALL}"
         yield Check(name, "warn", f"{str(path)!r} was edited: upgrades leave it as it is", mend)
         return
-    account = user if service == "runtime" else "postgres"
-    if text != render(path.name, Settings(interpreter(), account, memory(host))):
+    # the file's own: a drop-in may say another one, and is the operator's
+    settings = Settings(interpreter(), host.account() or "postgres", memory(host))
+    if text != render(path.name, settings):
         mend = f"{INSTALL} with the version that is to run, then systemctl restart {path.name}"
         yield Check(name, "warn", f"{str(path)!r} belongs to another version, or to other settings", mend)
 
@@ -93,11 +104,16 @@ def check_runtime(host: Host) -> Iterator[Check]:
     """Look at the runtime: its account, its memory, and whether it answers."""
     unit = SERVICES["runtime"]
     state = systemd.show(unit) if systemd.is_running() else {}
-    user = state.get("User") or "postgres"
-    owner = server_owner(server_dsn(host)).name
-    if owner and owner != user:
-        mend = f"pgpredict service install --account {owner}; systemctl restart {unit}"
-        yield Check("runtime", "fail", f"it runs as {user!r}, and the server as {owner!r}", mend)
+    try:
+        account = runtime_account(host)
+    except PgpredictError as error:
+        mend = f"correct User=: 'systemctl cat {unit}' shows where it is, 'systemctl edit {unit}' changes it"
+        yield Check("runtime", "fail", f"User= of the unit: {error.message}", mend)
+        return
+    owner = server_owner(server_dsn(host))
+    if owner.name and owner.uid != account.uid:
+        mend = f"pgpredict service install --account {owner.name}; systemctl restart {unit}"
+        yield Check("runtime", "fail", f"it runs as {account.name!r}, and the server as {owner.name!r}", mend)
         return
     bound = state.get("MemoryMax", "")
     if bound.isdigit() and int(bound) < memory(host) + HEADROOM:
@@ -107,12 +123,12 @@ def check_runtime(host: Host) -> Iterator[Check]:
         yield Check(
             "runtime", "warn", f"MemoryMax, {int(bound) >> 20} MB, is less than its models may need", mend
         )
-    if os.geteuid() not in (0, pwd.getpwnam(user).pw_uid):
+    if os.geteuid() not in (0, account.uid):
         mend = "run this as root"
-        yield Check("runtime", "warn", f"only root and {user!r} may ask the runtime how it is", mend)
+        yield Check("runtime", "warn", f"only root and {account.name!r} may ask the runtime how it is", mend)
         return
     try:
-        with acting_as(find_account(user)):
+        with acting_as(account):
             client = RuntimeClient(DEFAULT_SOCKET, 5)
         with client:
             status = client.status()
@@ -168,17 +184,45 @@ def check_server(host: Host) -> Iterator[Check]:
 
 def check_access(connection: psycopg.Connection, host: Host) -> Iterator[Check]:
     """Look whether the server lets the runtime in, as the runtime would come."""
-    dsn = environment(host).get("PGPREDICT_DSN") or f"host=/run/postgresql user={RUNTIME_ROLE}"
     try:
-        connect_as_owner(make_conninfo(dsn, dbname="postgres")).close()
-    except PgpredictError as error:
+        problem = refusal(host)
+    except (PgpredictError, OSError, KeyError) as error:
+        said = error.message if isinstance(error, PgpredictError) else str(error)
+        mend = "run the pgpredict that the services run: 'systemctl cat pgpredict-runtime' names its Python"
+        yield Check("access", "warn", f"whether the runtime may log in cannot be tried: {said}", mend)
+        return
+    if problem:
         row = connection.execute("SELECT current_setting('hba_file')").fetchone()
         place = row[0] if row else "pg_hba.conf"
         line = f"local all {RUNTIME_ROLE} peer map=pgpredict"
         mend = f"{place}, before other lines: {line}; then reload the server (docs/operate.md)"
-        yield Check("access", "fail", f"the runtime cannot log in: {error.message}", mend)
+        yield Check("access", "fail", f"the runtime cannot log in: {problem}", mend)
         return
     yield Check("access", "ok", "the runtime may log in")
+
+
+def refusal(host: Host) -> str:
+    """Return why the server does not let the runtime in, empty if it does.
+
+    It is tried by a process that has all ids of the runtime's account, its home, and the variables of
+    ``runtime.env`` instead of ours: any of them may tell libpq a password.
+
+    :raises ServerError: if there is no such account, or it cannot use our packages
+    :raises OSError: if it cannot use our interpreter
+    """
+    account = runtime_account(host)
+    given = {"PGPREDICT_DSN": DEFAULT_DSN, "HOME": pwd.getpwuid(account.uid).pw_dir, "LC_ALL": "C.UTF-8"}
+    command: list[str | Path] = [interpreter(), "-P", "-c", _LOG_IN]
+    return run(command, env={**given, **environment(host)}, account=account, timeout=60).strip()
+
+
+def runtime_account(host: Host) -> Account:
+    """Return the account that the runtime runs under.
+
+    :raises ServerError: if there is none of its name
+    """
+    state = systemd.show(SERVICES["runtime"]) if systemd.is_running() else {}
+    return find_account(state.get("User") or host.account() or "postgres")
 
 
 def check_proxy(host: Host) -> Iterator[Check]:
@@ -200,9 +244,3 @@ def check_proxy(host: Host) -> Iterator[Check]:
         yield Check("proxy", "ok", f"it answers at {name}, port {port}")
     else:
         yield Check("proxy", "fail", f"the proxy does not answer at {name}, port {port}", mend)
-
-
-def reachable(address: str) -> tuple[str, int]:
-    """Return where to connect to what listens on an address."""
-    host, port = parse_address(address)
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - compared, not bound

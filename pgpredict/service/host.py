@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,13 @@ from pgpredict.server.account import run
 from pgpredict.server.home import write_atomically
 
 from . import systemd
+from .environment import parse_environment
 from .units import SERVICES, Settings, is_untouched, render, template
 
 CONFIGURATION = {"runtime": "runtime.env", "proxy": "proxy.toml"}
 DEFAULT_MEMORY = "2GB"
+#: bytes; a forest alone takes more, and who writes ``4`` means gigabytes
+LEAST_MEMORY = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -99,26 +101,41 @@ def files(host: Host, services: Sequence[str], settings: Settings) -> dict[Path,
 
 
 def environment(host: Host) -> dict[str, str]:
-    """Return the variables of ``runtime.env``; empty if there is no such file.
+    """Return the variables of ``runtime.env`` as systemd reads it; empty if there is no such file.
 
     :raises InvalidInput: if it cannot be read
     """
     path = host.configuration / CONFIGURATION["runtime"]
     try:
-        words = shlex.split(path.read_text(encoding="utf-8"), comments=True)
+        return parse_environment(path.read_bytes().decode())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except InvalidInput as error:
+        raise InvalidInput(f"{str(path)!r}: {error.message}", hint=error.hint) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"cannot read {str(path)!r}: {error}") from error
-    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def memory(host: Host) -> int:
     """Return the bound on loaded models that ``runtime.env`` sets, in bytes.
 
-    :raises InvalidInput: if it is no size
+    :raises InvalidInput: if it is no size, or one that no model fits in
     """
-    return parse_size(environment(host).get("PGPREDICT_MEMORY") or DEFAULT_MEMORY)
+    text = environment(host).get("PGPREDICT_MEMORY") or DEFAULT_MEMORY
+    path = host.configuration / CONFIGURATION["runtime"]
+    try:
+        size = parse_size(text)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"PGPREDICT_MEMORY in {str(path)!r} is {text!r}, which is no size",
+            hint="write it as 512MB or 2GB, with comments on lines of their own",
+        ) from error
+    if size < LEAST_MEMORY:
+        raise InvalidInput(
+            f"PGPREDICT_MEMORY in {str(path)!r} is {text!r}, which is less than {LEAST_MEMORY >> 20}MB",
+            hint="write it with its unit, as 512MB or 2GB",
+        )
+    return size
 
 
 def install(host: Host, services: Sequence[str], settings: Settings, *, start: bool = True) -> Changes:
@@ -147,10 +164,11 @@ def install(host: Host, services: Sequence[str], settings: Settings, *, start: b
 
 
 def begin(unit: str) -> None:
-    """Start a unit unless it runs.
+    """Start a unit unless it runs; one that systemd has given up as well.
 
     :raises ServerError: if it does not come up, with its last words
     """
+    forgive(unit)
     try:
         systemd.systemctl("start", unit)
     except ServerError as error:
@@ -159,6 +177,12 @@ def begin(unit: str) -> None:
             f"{unit} does not start: {said or error.message}",
             hint=f"journalctl -u {unit} tells more; 'pgpredict service install' may be run again",
         ) from error
+
+
+def forgive(unit: str) -> None:
+    """Have systemd forget that a unit has failed: it lists it as long as it knows, and may not start it."""
+    if systemd.show(unit)["ActiveState"] == "failed":
+        systemd.systemctl("reset-failed", unit)
 
 
 def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
@@ -178,7 +202,7 @@ def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
     for path, text in wanted.items():
         if path.exists() and (path.parent == host.configuration or path.read_text() == text):
             continue
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        make_directories(path.parent)
         write_atomically(path, text)
         changes.written.append(path)
     changes.notes += [
@@ -187,6 +211,17 @@ def write(host: Host, services: Sequence[str], settings: Settings) -> Changes:
         if (host.overrides / SERVICES[service]).exists()
     ]
     return changes
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory, and those above it, that every account may read, whatever our umask.
+
+    Those that are there stay as they are.
+    """
+    for directory in reversed((path, *path.parents)):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o755)
 
 
 def uninstall(host: Host, services: Sequence[str]) -> Changes:
@@ -205,6 +240,7 @@ def uninstall(host: Host, services: Sequence[str]) -> Changes:
     changes = Changes()
     for service in there:
         systemd.systemctl("disable", "--now", SERVICES[service])
+        forgive(SERVICES[service])
         host.unit(service).unlink()
         changes.written.append(host.unit(service))
     if there:

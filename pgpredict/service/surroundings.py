@@ -21,17 +21,17 @@ _NEEDED = "import numpy, onnxruntime, psycopg, uvloop, fdw, pgpredict.runtime.su
 
 
 def find_account(name: str) -> Account:
-    """Return an account by its login name.
+    """Return an account by its login name, or by its number, which ``User=`` takes as well.
 
     :raises ServerError: if there is none, or it is root's
     """
     try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except (KeyError, OverflowError):
         raise ServerError(f"there is no account {name!r}", hint="--account names the server's") from None
     if entry.pw_uid == 0:
         raise ServerError("PostgreSQL does not run as root", hint="--account names the server's account")
-    return Account(name, entry.pw_uid, entry.pw_gid, switch=os.geteuid() == 0)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, switch=os.geteuid() == 0)
 
 
 def server_account_name() -> str:

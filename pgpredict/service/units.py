@@ -17,7 +17,7 @@ HEADROOM = 1 << 30
 
 _PLACE = re.compile(r"@([A-Z]+)@")
 _HEAD = "# Written by 'pgpredict service install'. Change it with: systemctl edit"
-_DIGEST = re.compile(r"# sha256 of what follows: ([0-9a-f]{64})\n")
+_HEADED = re.compile(re.escape(_HEAD) + r" [\w.-]+\n# sha256 of what follows: ([0-9a-f]{64})\n\n")
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def digest(body: str) -> str:
 
 def is_untouched(text: str) -> bool:
     """Tell whether a unit file is as we wrote it, by whatever version of us."""
-    match = _DIGEST.search(text)
-    return match is not None and digest(text[match.end() :].removeprefix("\n")) == match[1]
+    match = _HEADED.match(text)
+    return match is not None and digest(text[match.end() :]) == match[1]
 
 
 def program(path: Path) -> str:

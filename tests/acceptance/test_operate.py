@@ -23,6 +23,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from pgpredict import __version__
+from tests.environment import READ, WRITTEN
 from tests.fix_host import Host, connect_hosts, running_host
 from tests.pages import ROOT
 
@@ -132,8 +134,9 @@ def test_every_command_of_the_page(site: Site) -> None:
             provoke(site)
             for block in known:
                 if block.heading == heading:
-                    if "promote" in block.text:
-                        lose_primary(site)
+                    for word, before in BEFORE_BLOCK.items():
+                        if word in block.text:
+                            before(site)
                     site.run(block)
             AFTER.get(heading, works)(site)
 
@@ -169,12 +172,30 @@ def started(site: Site) -> None:
         host.output("stat -c '%a %U' /run/pgpredict /run/pgpredict/runtime.sock")
         == "700 postgres\n600 postgres"
     )
+    passwords(host)
     # as an ordinary user: what it may see, and nothing that breaks
     told = host.run("pgpredict doctor", account="nobody").stdout
     assert "only root and 'postgres' may ask the runtime" in told
     assert (
         "services takes root" in host.run("pgpredict service install", account="nobody", check=False).stdout
     )
+
+
+def passwords(host: Host) -> None:
+    """The server asks its own account for a password, too, which is in ~/.pgpass as the page says."""
+    rules, home = "/etc/postgresql/15/main/pg_hba.conf", "/var/lib/postgresql"
+    for role in ("postgres", "pgpredict_runtime"):
+        host.run(f"psql -c \"ALTER ROLE {role} PASSWORD 'pass word'\"", account="postgres")
+    host.run(f"cp -p {rules} {rules}.kept; sed -i '1i local all all scram-sha-256' {rules}")
+    host.run("systemctl reload postgresql; systemctl restart pgpredict-runtime")
+    doctor_says(host, "no password supplied")
+    host.run(f"umask 077; echo '*:*:*:*:pass word' >{home}/.pgpass; chown postgres: {home}/.pgpass")
+    host.run("systemctl restart pgpredict-runtime; pgpredict doctor")
+    host.run("pgpredict install 'host=/run/postgresql dbname=shop'")
+    host.run(f"mv {rules}.kept {rules}; rm {home}/.pgpass; systemctl reload postgresql")
+    for role in ("postgres", "pgpredict_runtime"):
+        host.run(f"psql -c 'ALTER ROLE {role} PASSWORD NULL'", account="postgres")
+    host.run("systemctl restart pgpredict-runtime; pgpredict doctor")
 
 
 def services(site: Site) -> None:
@@ -188,6 +209,10 @@ def services(site: Site) -> None:
             f"pid=$(systemctl show -P MainPID {unit}); [ $pid != {first} ] && systemctl is-active {unit}"
         )
     watched(host)
+    host.path("/root/awkward.env").write_bytes(WRITTEN.encode())
+    read = host.output("systemd-run -q --wait --pipe -p EnvironmentFile=/root/awkward.env env -0")
+    variables = dict(entry.split("=", 1) for entry in read.split("\0") if entry.startswith("X_"))
+    assert variables == READ
     # again: nothing to do
     assert "wrote" not in host.output("pgpredict service install")
     unit = f"/usr/local/lib/systemd/system/{PROXY}.service"
@@ -200,7 +225,15 @@ def services(site: Site) -> None:
     assert host.run("pgpredict service uninstall", check=False).returncode == 1
     host.run(f"sed -i '/^# mine/d' {unit}")
     assert host.output(f"cat {unit}") == kept
+    accounts(host)
+    # what systemd has given up is started again, and when it is gone there is nothing left of it
+    kill_until_it_stays_dead(host, PROXY)
+    host.run("pgpredict service install")
+    assert host.output(f"systemctl is-active {PROXY}") == "active"
+    kill_until_it_stays_dead(host, PROXY)
+    assert PROXY in host.output("systemctl list-units --all --plain")
     host.run("pgpredict service uninstall")
+    assert PROXY not in host.output("systemctl list-units --all --plain")
     assert (
         host.run("systemctl is-active pgpredict-runtime pgpredict-proxy", check=False).stdout.count(
             "inactive"
@@ -228,6 +261,21 @@ def confined(host: Host) -> None:
         assert host.output(f"cd /proc/{pid}/root; ls -A home root tmp").split() == ["home:", "root:", "tmp:"]
     pid = host.output(f"systemctl show -P MainPID {RUNTIME}")
     assert host.output(f"nsenter -t {pid} -n ip -o link").count("\n") == 0
+
+
+def accounts(host: Host) -> None:
+    """A drop-in may name another account than our file, by its number, too; doctor looks at what holds."""
+    directory = f"/etc/systemd/system/{RUNTIME}.service.d"
+    number = host.output("id -u postgres")
+    host.run(f"pgpredict service install --account www-data; mkdir -p {directory}")
+    for user in ("postgres", number):
+        host.run(f"printf '[Service]\\nUser={user}\\n' >{directory}/account.conf")
+        host.run(f"systemctl daemon-reload; systemctl restart {RUNTIME}")
+        assert "another version" not in host.output("pgpredict doctor")
+    host.run(f"printf '[Service]\\nUser=4321\\n' >{directory}/account.conf; systemctl daemon-reload")
+    doctor_says(host, "there is no account '4321'", "systemctl edit pgpredict-runtime.service", "disk")
+    host.run(f"rm -r {directory}; pgpredict service install --account postgres")
+    host.run(f"systemctl restart {RUNTIME}; pgpredict doctor")
 
 
 def watched(host: Host) -> None:
@@ -263,9 +311,26 @@ def found_promtool() -> str | None:
     return shutil.which("promtool", path=f"{os.environ['PATH']}:{unpacked}")
 
 
-def older(site: Site) -> None:
-    """An upgrade finds an older extension in one database, and an older wrapper."""
+def backed_up(site: Site) -> None:
+    """Nobody else reads what the roles' passwords are checked by, nor the data."""
     host = site.hosts["db1"]
+    host.run("grep -q SCRAM-SHA-256 /var/backups/pgpredict/globals.sql")
+    for file in ("globals.sql", "shop.dump", "base/PG_VERSION"):
+        refused = host.run(f"cat /var/backups/pgpredict/{file}", account="nobody", check=False)
+        assert "Permission denied" in refused.stdout
+    works(site)
+
+
+def older(site: Site) -> None:
+    """An upgrade finds an older extension in one database, and an older wrapper; the checkout is newer."""
+    host = site.hosts["db1"]
+    versions = "pyproject.toml pgpredict/__init__.py pgpredict/sql/pgpredict.control"
+    change = "s/^(version|__version__|default_version) = .*/\\1 = '99.1'/"
+    host.run(f'cd /root/pgpredict; sed -i -E "{change}" {versions}')
+    update = host.path(f"/root/pgpredict/pgpredict/sql/pgpredict--{__version__}--99.1.sql")
+    update.write_text("CREATE FUNCTION ml.newer() RETURNS integer LANGUAGE sql AS 'SELECT 99';\n")
+    # the build of the older version left what the newer one has no more
+    host.run("touch /root/pgpredict/build/lib/pgpredict/gone.py")
     extension = host.output("pg_config --sharedir") + "/extension"
     shutil.copy(ROOT / "tests/data/pgpredict--0.1.0.sql", host.path(extension))
     host.run("createdb archive", account="postgres")
@@ -278,6 +343,18 @@ def older(site: Site) -> None:
 
 
 def upgraded(site: Site) -> None:
+    """The new version runs, in each database that has the extension."""
+    host = site.hosts["db1"]
+    works(site)
+    assert host.output("pgpredict --version").endswith("99.1")
+    assert "/opt/pgpredict-b/" in host.output(f"systemctl show -P ExecStart {RUNTIME} {PROXY}")
+    for name in ("archive", "shop", "shop_restored"):
+        assert host.output(f"psql -d {name} -Atc 'SELECT ml.newer()'", account="postgres") == "99"
+    # written after the backup
+    host.run("psql -qd shop -c 'CREATE TABLE later ()'", account="postgres")
+
+
+def gone_back(site: Site) -> None:
     host = site.hosts["db1"]
     assert "older" not in host.output("cat /usr/local/lib/python3*/dist-packages/fdw/wrapper.py")
     version = "SELECT extversion FROM pg_extension WHERE extname = 'pgpredict'"
@@ -285,8 +362,15 @@ def upgraded(site: Site) -> None:
         host.output(f'psql -d {name} -Atc "{version}"', account="postgres") for name in ("shop", "archive")
     }
     assert len(found) == 1
-    assert found != {"0.1.0"}
-    # the way back was the last that the page did
+    assert found == {__version__}
+    assert host.output("psql -d shop -Atc \"SELECT to_regclass('later')\"", account="postgres") == ""
+    assert host.output("ls /opt/pgpredict-b/lib/python3*/site-packages/pgpredict/doctor.py")
+    assert (
+        "No such file"
+        in host.run("ls /opt/pgpredict-b/lib/python3*/site-packages/pgpredict/gone.py", check=False).stdout
+    )
+    listed = host.output("cat /var/backups/pgpredict/databases").split()
+    assert sorted(listed) == ["archive", "shop", "shop_restored"]
     assert "/opt/pgpredict-a/" in host.output(f"systemctl show -P ExecStart {RUNTIME}")
     works(site)
 
@@ -441,14 +525,18 @@ def artifact_lost(site: Site) -> None:
 def second_host(site: Site) -> None:
     host = site.boot("db2")
     connect_hosts([(site.hosts[name], f"{address}/24") for name, address in ADDRESSES.items()])
-    for wheel in site.hosts["db1"].path("/root/pgpredict/dist").glob("*.whl"):
+    for wheel in site.hosts["db1"].path("/opt/pgpredict-a/wheel").glob("*.whl"):
         shutil.copy(wheel, host.path("/root"))
+    # of a third one that was lost
+    slot = "SELECT pg_create_physical_replication_slot('db3', true)"
+    site.hosts["db1"].run(f'psql -c "{slot}"', account="postgres")
 
 
 def lose_primary(site: Site) -> None:
     """What is deployed on the primary predicts on the standby; then the primary's host is gone."""
     first, second = site.hosts["db1"], site.hosts["db2"]
     works(site)
+    replicated(first, second)
     assert sum(int(line.split("|")[1]) for line in second.output(PREDICT).splitlines()) == 5000
     assert second.output("psql -Atc 'SELECT pg_is_in_recovery()'", account="postgres") == "t"
     train = (
@@ -468,6 +556,16 @@ def lose_primary(site: Site) -> None:
     site.endings["db1"].close()
     # the cable went with its other end; the address is the host's own
     second.run(f"ip address add {ADDRESSES['db2']}/32 dev lo")
+
+
+def replicated(first: Host, second: Host) -> None:
+    """The standby streams by its slot, and the password is in its file alone."""
+    streams = "SELECT slot_name, active, wal_status FROM pg_replication_slots"
+    first.eventually(f'[ "$(runuser -u postgres -- psql -Atc "{streams}")" = "db2|t|reserved" ]')
+    assert first.output("psql -Atc 'SHOW max_slot_wal_keep_size'", account="postgres") == "10GB"
+    assert second.output("stat -c '%a %U' /var/lib/postgresql/.pgpass") == "600 postgres"
+    assert "third" not in second.output("cat /var/lib/postgresql/15/main/postgresql.auto.conf")
+    assert not [block for block in blocks() if "pg_basebackup" in block.text and "password=" in block.text]
 
 
 def failed_over(site: Site) -> None:
@@ -494,13 +592,16 @@ BEFORE: dict[str, list[Callable[[Site], None]]] = {
     "An artifact is lost or damaged": [artifact_damaged, artifact_lost],
     "Standby servers": [second_host],
 }
+#: by what stands in a block of commands: what holds, or goes wrong, before it
+BEFORE_BLOCK: dict[str, Callable[[Site], None]] = {"dropdb --force": upgraded, "promote": lose_primary}
 #: by heading: what holds afterwards; of others, that it works
 AFTER: dict[str, Callable[[Site], None]] = {
     "Install": installed,
     "First start": started,
     "The services": services,
     "Monitoring": monitored,
-    "Upgrade": upgraded,
+    "Backup and restore": backed_up,
+    "Upgrade": gone_back,
     "The disk is full": disk_mended,
     "Out of memory": with_less_memory,
     "Another runtime has the socket": stale_socket,

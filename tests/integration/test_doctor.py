@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +24,11 @@ from pgpredict.doctor import examine
 from pgpredict.server import Home, container
 from pgpredict.server.account import acting_as, server_account
 from pgpredict.server.checks import Check
+from pgpredict.server.daemon import interpreter
+from pgpredict.server.home import write_atomically
 from pgpredict.service import Host, Settings
+from pgpredict.service import doctor as services
+from pgpredict.service.doctor import check_access, check_file
 from pgpredict.service.host import write
 from tests import summing
 from tests.fix_proxy import RunningProxy, free_port, running_proxy
@@ -130,6 +136,61 @@ def test_server_and_proxy_in_containers(
     assert "docker compose up -d database" in gone.mend
 
 
+def test_the_server_is_asked_as_the_runtime_asks_in_containers(
+    inside: tuple[Home, Host], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection string names no database, and there is none of its role's name."""
+    cluster = database.server.cluster
+    if cluster is None:
+        pytest.skip("the tests do not know how to reach this server over TCP")
+    role = database.role("runtime", "PASSWORD 'pass word'")
+    write_atomically(tmp_path / ".pgpass", "*:*:*:*:pass word\n", 0o600)
+    monkeypatch.setenv("PGPREDICT_DSN", f"host=127.0.0.1 port={cluster.port} user={role}")
+    monkeypatch.setenv("PGPASSFILE", str(tmp_path / ".pgpass"))
+    [found] = named(list(examine(inside[0], None, inside[1])), "server")
+    assert (found.state, found.message) == ("ok", "PGPREDICT_DSN leads to the server")
+
+
+def test_a_container_that_comes_to_an_end_needs_no_runtime(
+    inside: tuple[Home, Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The images have /run/pgpredict; where the volume is not mounted there, the runtime is elsewhere."""
+    (tmp_path / "pgpredict").mkdir()
+    monkeypatch.setattr(container, "default_socket", lambda: tmp_path / "pgpredict/runtime.sock")
+    monkeypatch.setattr(container, "running", lambda command: [])
+    monkeypatch.delenv("PGPREDICT_SOCKET")
+    monkeypatch.delenv("PGPREDICT_DSN", raising=False)
+    checks = list(examine(inside[0], None, inside[1]))
+    assert [check.state for check in checks] == ["ok", "ok"]
+    assert checks[0].message.startswith("inside of a container")
+    # this one is mounted wherever tests run
+    monkeypatch.setattr(container, "default_socket", lambda: Path("/proc/runtime.sock"))
+    [found] = named(list(examine(inside[0], None, inside[1])), "runtime")
+    assert found.state == "fail"
+
+
+@pytest.mark.parametrize("told_by", ["options", "file"])
+def test_a_proxy_is_asked_over_http_where_it_serves_it(
+    inside: tuple[Home, Host], database: Database, tmp_path: Path, told_by: str
+) -> None:
+    # the clients' port was asked first when it was the lower one
+    port, http = sorted((free_port(), free_port()))
+    options = ["--http", f"127.0.0.1:{http}"]
+    if told_by == "file":
+        (tmp_path / "proxy.toml").write_text(f'http = "127.0.0.1:{http}"\n')
+        options = [f"--config={tmp_path}/proxy.toml"]
+    with running_proxy(database.dsn, *options, port=port) as proxy:
+        checks = named(list(examine(inside[0], None, inside[1])), "proxy")
+        [found] = [check for check in checks if f"process {proxy.process.pid}," in check.message]
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        proxy.process.send_signal(signal.SIGTERM)
+        proxy.process.wait(10)
+        assert "08P01" not in proxy.logged()
+    assert (found.state, found.message) == ("ok", f"the proxy, process {proxy.process.pid}, answers")
+    assert 'pgpredict_refused_connections_total{sqlstate="08P01"}' not in metrics
+
+
 def test_a_proxy_without_its_server_in_containers(
     inside: tuple[Home, Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +274,63 @@ def test_units_on_a_machine_that_systemd_does_not_run(nowhere: tuple[Home, Host]
     assert "systemd does not run this machine" in checks[1].message
     # none of the local server's business
     assert not [check for check in checks if "pgpredict up" in check.mend]
+
+
+def test_the_runtimes_access_is_tried_as_the_runtime_comes(
+    nowhere: tuple[Home, Host], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its account's ~/.pgpass, or with what runtime.env says; not with a password of ours."""
+    cluster, host = database.server.cluster, nowhere[1]
+    if cluster is None:
+        pytest.skip("the tests do not know how to reach this server over TCP")
+    role = database.role("runtime", "PASSWORD 'pass word'")
+    write(host, ["runtime"], Settings(Path(sys.executable), server_account().name, 1 << 30))
+    dsn = f'PGPREDICT_DSN="host=127.0.0.1 port={cluster.port} user={role}"\n'
+
+    def access(variables: str) -> Check:
+        (host.configuration / "runtime.env").write_text(dsn + variables)
+        with database.server.admin() as connection:
+            [found] = check_access(connection, host)
+        return found
+
+    with directory_of_the_account() as home:
+        write_atomically(home / ".pgpass", "127.0.0.1:*:*:*:pass word\n", 0o600, server_account())
+        monkeypatch.setenv("PGPASSWORD", "wrong")
+        assert access(f"HOME={home}\n").state == "ok"
+        assert access(f"PGPASSFILE={home}/.pgpass\n").state == "ok"
+        assert access("PGPASSWORD=pass word\n").state == "ok"
+        monkeypatch.setenv("PGPASSWORD", "pass word")
+        refused = access("PGPASSFILE=/nonexistent\n")
+        assert refused.state == "fail"
+        assert "no password supplied" in refused.message
+        assert "Traceback" not in refused.message
+        assert "pg_hba.conf" in refused.mend
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file that another account cannot use takes root")
+def test_access_that_cannot_be_tried_is_no_failure(
+    nowhere: tuple[Home, Host], database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's own pgpredict, in a directory that the services see nothing of, says so."""
+    write(nowhere[1], ["runtime"], Settings(Path(sys.executable), server_account().name, 1 << 30))
+    (tmp_path / "python").symlink_to(sys.executable)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(services, "interpreter", lambda: tmp_path / "python")
+    with database.server.admin() as connection:
+        [found] = check_access(connection, nowhere[1])
+    assert found.state == "warn"
+    assert "Permission denied" in found.message
+    assert "systemctl cat pgpredict-runtime" in found.mend
+
+
+def test_a_unit_with_an_account_of_its_own_is_of_this_version(nowhere: tuple[Home, Host]) -> None:
+    """Whatever the operator's drop-in says."""
+    host = nowhere[1]
+    write(host, ["runtime", "proxy"], Settings(interpreter(), "www-data", 2 << 30))
+    assert list(check_file(host, "runtime")) == list(check_file(host, "proxy")) == []
+    write(host, ["runtime"], Settings(Path("/opt/other/bin/python"), "www-data", 2 << 30))
+    [found] = check_file(host, "runtime")
+    assert "another version" in found.message
 
 
 @contextlib.contextmanager

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pgpredict.errors import ServerError
 from pgpredict.server import Cluster, Home, ServerInstall, foreign
 from pgpredict.server.database import available_version
+from pgpredict.server.library import source_directory
 from pgpredict.server.shadow import extension_files
 from tests.fix_server import Database
 
@@ -63,6 +67,33 @@ def test_everything_is_installed(foreign_cluster: ForeignCluster, monkeypatch: p
     assert not (site / "fdw/gone.py").exists()
     assert "class ModelTable" in (site / "fdw/wrapper.py").read_text()
     assert control.read_text() == extension_files()["pgpredict.control"]
+
+
+def test_the_server_reads_the_wrapper_whatever_the_umask(
+    foreign_cluster: ForeignCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of root's, when pip has installed us under such a one, too."""
+    site, source = foreign_cluster.home.path / "site", tmp_path / "installed"
+    shutil.copytree(source_directory() / "fdw", source / "fdw")
+    for path in (source / "fdw").rglob("*"):
+        path.chmod(0o600 if path.is_file() else 0o700)
+    monkeypatch.setattr(foreign, "source_directory", lambda: source)
+    monkeypatch.setattr(foreign, "site_directory", lambda server: site)
+    before = os.umask(0o077)
+    try:
+        with foreign_cluster.connect("postgres") as connection:
+            foreign.install_into(connection)
+            assert foreign.wrapper_is_importable(connection)
+            # what an older version of us left is mended
+            server = foreign.local_install(connection)
+            assert foreign.wrapper_is_current(server, required=True)
+            (site / "fdw").chmod(0o700)
+            assert not foreign.wrapper_is_current(server, required=True)
+            assert any("the wrapper" in line for line in foreign.install_into(connection).done)
+    finally:
+        os.umask(before)
+    for path in (site / "fdw", *(site / "fdw").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o644 if path.is_file() else 0o755), path
 
 
 def test_missing_wrapper_is_explained(

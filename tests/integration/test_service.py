@@ -23,7 +23,7 @@ from pgpredict.server.daemon import interpreter
 from pgpredict.server.database import RUNTIME_ROLE
 from pgpredict.server.foreign import set_socket
 from pgpredict.service import SERVICES, Settings, render, surroundings, systemd
-from pgpredict.service.surroundings import server_uids, usable_interpreter
+from pgpredict.service.surroundings import find_account, server_uids, usable_interpreter
 from tests import summing
 from tests.fix_proxy import PREDICT, free_port, store_weight
 from tests.fix_runtime import eventually
@@ -213,6 +213,17 @@ def test_services_refuse_an_interpreter_that_they_cannot_see(monkeypatch: pytest
         monkeypatch.setattr(surroundings, "interpreter", lambda: bare)
         with pytest.raises(ServerError, match="cannot use '/usr/bin/python3'"):
             usable_interpreter(account)
+
+
+def test_an_account_is_found_by_its_number() -> None:
+    nobody = find_account("nobody")
+    assert find_account(str(nobody.uid)) == nobody
+    for name in ("4000000001", "99999999999999999999", "no-such-account"):
+        with pytest.raises(ServerError, match=f"there is no account '{name}'"):
+            find_account(name)
+    for name in ("root", "0"):
+        with pytest.raises(ServerError, match="does not run as root"):
+            find_account(name)
 
 
 def test_the_servers_account_is_found(database: Database) -> None:

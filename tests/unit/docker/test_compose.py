@@ -54,6 +54,16 @@ def test_only_server_and_runtime_share_the_socket() -> None:
     assert sharing == {"database", "runtime"}
 
 
+def test_the_runtimes_environment_leads_to_the_server() -> None:
+    """What `docker compose exec` starts, such as doctor, does not pass through the entry point."""
+    runtime = SERVICES["runtime"]
+    assert "host=database" in runtime.environment["PGPREDICT_DSN"]
+    assert "--dsn" not in runtime.command
+    entrypoint = (ROOT / "docker/serve/pgpredict-entrypoint").read_text(encoding="utf-8")
+    [file] = re.findall(r"^ *PGPASSFILE=(.*)$", entrypoint, re.MULTILINE)
+    assert runtime.environment["PGPASSFILE"] == file
+
+
 def test_variables() -> None:
     given = {
         "PGPREDICT_PORT": "7777",

@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pgpredict.proxy.metrics import StatsCollector
-from pgpredict.proxy.stats import Stats
+from pgpredict.proxy.stats import Stats, count
 from pgpredict.runtime.metrics import exposition
 from tests.pages import ROOT
 
@@ -60,6 +61,29 @@ def test_alerts_name_metrics_that_there_are() -> None:
     known |= {family.name for family in text_string_to_metric_families(exposition(STATUS))}
     assert ours
     assert {re.sub(r"_(total|bucket)$", "", name) for name in ours} <= known
+
+
+def test_what_an_alert_looks_at_is_there_before_it_happens() -> None:
+    """Prometheus sees no increase in a series that begins with 1."""
+    stats = Stats()
+    count(stats.refused, "28000")
+    samples = {
+        sample.labels["sqlstate"]: sample.value
+        for metric in StatsCollector(stats).collect()
+        for sample in metric.samples
+        if sample.name == "pgpredict_refused_connections_total"
+    }
+    [watched] = re.findall(r'refused_connections_total\{sqlstate=~"(.*?)"', RULES.read_text())
+    assert samples == {"28000": 1, **dict.fromkeys(watched.split("|"), 0)}
+    count(stats.refused, "53300")
+    text = generate_latest(registry(stats)).decode()
+    assert 'pgpredict_refused_connections_total{sqlstate="53300"} 1.0' in text
+
+
+def registry(stats: Stats) -> CollectorRegistry:
+    made = CollectorRegistry()
+    made.register(StatsCollector(stats))
+    return made
 
 
 def test_metrics_of_a_runtime(promtool: str) -> None:

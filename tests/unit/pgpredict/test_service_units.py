@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pgpredict.proxy import make_settings
 from pgpredict.service import SERVICES, Settings, render
 from pgpredict.service.host import Host, environment, files, memory, write
 from pgpredict.service.units import HEADROOM, is_untouched, quoted
+from tests.environment import READ, WRITTEN
 from tests.fix_unit import parse
 
 SETTINGS = Settings(Path("/usr/bin/python3"), "postgres", 2 << 30)
@@ -98,14 +100,45 @@ def test_memory_of_the_unit_follows_the_settings(tmp_path: Path) -> None:
     assert (memory(host), environment(host), host.account()) == (2 << 30, {}, "")
     settings = host.configuration / "runtime.env"
     settings.parent.mkdir(parents=True)
-    settings.write_text('PGPREDICT_DSN="host=/run/postgresql user=x"\nPGPREDICT_MEMORY=512MB # small\n')
+    settings.write_text('PGPREDICT_DSN="host=/run/postgresql user=x"\n; don\'t\nPGPREDICT_MEMORY=512 MB\n')
     assert memory(host) == 512 << 20
     assert environment(host)["PGPREDICT_DSN"] == "host=/run/postgresql user=x"
     text = render(SERVICES["runtime"], Settings(Path("/usr/bin/python3"), "postgres", memory(host)))
     assert parse(text)["MemoryMax"] == [str((512 << 20) + HEADROOM)]
-    settings.write_text("PGPREDICT_MEMORY=plenty\n")
-    with pytest.raises(InvalidInput, match="'plenty'"):
-        memory(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("plenty", "'plenty', which is no size"),
+        # the runtime gets it with the comment, and refuses it as well
+        ("4GB # half of it", "'4GB # half of it', which is no size"),
+        ("4", "'4', which is less than 16MB"),
+        ("15MB", "less than 16MB"),
+    ],
+)
+def test_memory_that_makes_no_sense_is_refused(text: str, problem: str, tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f"PGPREDICT_MEMORY={text}\n")
+    with pytest.raises(InvalidInput, match=problem) as caught:
+        memory(Host(tmp_path))
+    assert "512MB" in (caught.value.hint or "")
+
+
+def test_variables_are_read_as_systemd_reads_them(tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_bytes(WRITTEN.encode())
+    assert environment(Host(tmp_path)) == READ
+
+
+def test_a_comment_that_versions_of_systemd_read_differently_is_refused(tmp_path: Path) -> None:
+    settings = Host(tmp_path).configuration / "runtime.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("A=1\n# goes on \\\nPGPREDICT_MEMORY=4GB\n")
+    with pytest.raises(InvalidInput, match=r"runtime\.env': line 2 is a comment that ends in a backslash"):
+        memory(Host(tmp_path))
 
 
 def test_settings_that_are_shipped_are_what_the_programs_have_anyway(tmp_path: Path) -> None:
@@ -124,6 +157,29 @@ def test_written_again_nothing_changes(tmp_path: Path) -> None:
     assert write(host, list(SERVICES), SETTINGS).written == []
     changed = write(host, list(SERVICES), Settings(Path("/opt/new/bin/python3"), "postgres", 2 << 30))
     assert sorted(path.name for path in changed.written) == sorted(SERVICES.values())
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_services_read_their_files_whatever_the_umask(umask: int, tmp_path: Path) -> None:
+    host = Host(tmp_path / "root")
+    before = os.umask(umask)
+    try:
+        changes = write(host, list(SERVICES), SETTINGS)
+    finally:
+        os.umask(before)
+    assert changes.written
+    for path in changes.written:
+        assert path.stat().st_mode & 0o777 == 0o644
+        for directory in path.parents[: len(path.relative_to(host.root).parts)]:
+            assert directory.stat().st_mode & 0o777 == 0o755, directory
+
+
+def test_directories_of_the_operators_stay_as_they_are(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.configuration.mkdir(parents=True)
+    host.configuration.chmod(0o711)
+    write(host, ["proxy"], SETTINGS)
+    assert host.configuration.stat().st_mode & 0o777 == 0o711
 
 
 def test_operators_edits_are_left_alone(tmp_path: Path) -> None:
@@ -147,6 +203,20 @@ def test_operators_edits_are_left_alone(tmp_path: Path) -> None:
         write(host, list(SERVICES), SETTINGS)
     assert "systemctl edit pgpredict-proxy.service" in (caught.value.hint or "")
     assert (unit.read_text(), host.unit("runtime").read_text()) == (edited, before)
+
+
+@pytest.mark.parametrize("edit", ["[Service]\nMemoryMax=4G\n", "\n", "# mine\n"])
+def test_edits_above_our_head_are_left_alone(edit: str, tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    write(host, ["proxy"], SETTINGS)
+    unit = host.unit("proxy")
+    text = unit.read_text()
+    assert is_untouched(text)
+    for edited in (edit + text, text.replace("\n\n", f"\n{edit}\n", 1), text + edit):
+        unit.write_text(edited)
+        with pytest.raises(ServerError, match="was edited"):
+            write(host, ["proxy"], SETTINGS)
+        assert unit.read_text() == edited
 
 
 def test_a_unit_of_the_operators_own_comes_first(tmp_path: Path) -> None:
