@@ -98,7 +98,7 @@ class Form(Func):
         resolved = super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
         before, after = self.get_source_expressions(), resolved.get_source_expressions()
         resolved._names = [
-            name if name is not None else name_of(source, found)
+            name if name is not None else name_of(source, found, query)
             for name, source, found in zip(self._names, before, after, strict=True)
         ]
         if query is not None and getattr(query, "model", None) is not None:

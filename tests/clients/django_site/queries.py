@@ -96,10 +96,16 @@ def expressions() -> Any:
     rows = flights.annotate(d=doubled, c=constant, n=WEIGHT + F("a"), half=WEIGHT / 2.0)
     counted = Plane.objects.annotate(p=Predict("weight", a=Max("flights__a"))).order_by("id")
     annotation = flights.annotate(b=F("a") + 1).annotate(p=Predict("both", "a", "b"))
+    # annotations that are columns of other names are features of their own
+    renamed = Plane.objects.order_by("id").annotate(a=F("b")).annotate(p=Predict("both", "a", "b"))
+    outer = Plane.objects.filter(pk=OuterRef("plane")).values(p=Predict("both", OuterRef("b"), a=F("b")))
+    beside = flights.annotate(b=F("a")).annotate(p=Subquery(outer))
     return [
         list(rows.values_list("d", "c", "n", "half"))[:2],
         list(counted.values_list("p", flat=True)),
         list(annotation.values_list("p", flat=True))[:2],
+        list(renamed.values_list("p", flat=True)),
+        list(beside.values_list("p", flat=True))[:2],
     ]
 
 

@@ -136,6 +136,9 @@ def test_tables_keep_their_aliases_in_subqueries() -> None:
 def test_annotations_are_features_of_their_names() -> None:
     query = Flight.objects.annotate(seats=F("plane__seats") * 2).annotate(p=Predict("m", "distance", "seats"))
     assert '("plane"."seats" * %s) AS "seats"' in sql(query)[0]
+    swapped = Flight.objects.annotate(miles=F("plane__seats"), seats=F("distance"))
+    text = sql(swapped.values_list(Predict("m", "miles", F("seats"))))[0]
+    assert 'PREDICT("m" USING "plane"."seats" AS "miles", "flight"."miles" AS "seats")' in text
     grouped = Plane.objects.annotate(p=Predict("m", miles=Avg("flight__distance")))
     assert 'AVG("flight"."miles") AS "miles"' in sql(grouped)[0]
     assert "GROUP BY" in sql(grouped)[0]
