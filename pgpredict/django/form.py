@@ -75,6 +75,11 @@ class Form(Func):
         raise NotImplementedError
 
     @property
+    def _output_field_or_none(self) -> Any:
+        # Django would remember it
+        return self.output_field
+
+    @property
     def convert_value(self) -> Any:
         """The driver gives every value in its own type."""
         return self._convert_value_noop

@@ -26,7 +26,8 @@ if not settings.configured:
 from django.core.exceptions import FieldError
 from django.db import connections, migrations, models
 from django.db.migrations.writer import MigrationWriter
-from django.db.models import Avg, Case, F, Index, OuterRef, Q, Subquery, Sum, UniqueConstraint, When
+from django.db.models import Avg, Case, F, Index, OuterRef, Q, Subquery, Sum, UniqueConstraint, Value, When
+from django.db.models.functions import Coalesce, Concat
 from django.db.utils import NotSupportedError
 
 from pgpredict.django import Predict, PredictionField, PredictionSet, Probability
@@ -210,6 +211,22 @@ def test_a_type_that_is_not_known_is_no_obstacle() -> None:
         q=Case(When(p=1, then="distance"), default=Predict("m", output_field=models.FloatField()))
     )
     assert "CASE" in sql(mixed)[0]
+
+
+def test_a_type_that_is_not_known_mixes() -> None:
+    query = Flight.objects.annotate(
+        c=Case(When(distance=1, then=Predict("m")), default=Value("n")),
+        d=Coalesce(Value(0), Predict("m")),
+        j=Concat(Predict("m"), Value("x")),
+    )
+    assert isinstance(query.query.annotations["c"].output_field, PredictionField)
+    assert isinstance(query.query.annotations["d"].output_field, PredictionField)
+    text, parameters = sql(query.filter(c="n", d__gt=1.5, j="x", d__year=2024))
+    assert text.count("PREDICT") == 3 + 4
+    assert set(parameters) >= {"n", 1.5, 2024}
+    # what has nothing of a prediction is as wrong as ever
+    with pytest.raises(FieldError, match="mixed types"):
+        Flight.objects.annotate(c=Case(When(distance=1, then=1), default=Value("n"))).filter(c=1)
 
 
 def test_a_given_type_wins() -> None:
