@@ -160,6 +160,30 @@ def aggregated() -> Any:
 
 
 @scenario
+def aggregated_inside() -> Any:
+    """Aggregates of all columns, where Django makes a subquery of what is aggregated."""
+    star, sure = Predict("weight"), Predict("both", "*", "plane__*")
+    named = flights.filter(plane__isnull=False)
+    planes = Plane.objects.annotate(n=Count("flights"))
+    values = Flight.objects.values("late").distinct()
+    return [
+        flights[:2].aggregate(s=Sum(star), m=Max(Probability("late", for_="yes")), n=Count("pk")),
+        flights.distinct().aggregate(s=Sum(star)),
+        flights.annotate(n=Count("plane")).aggregate(s=Sum(star)),
+        flights.annotate(n=Count("plane")).filter(n__gt=0).aggregate(s=Sum(star), m=Sum("n")),
+        named[:3].aggregate(s=Sum(sure)),
+        planes.aggregate(s=Sum(Predict("both", "*", a=F("flights__a")))),
+        values.aggregate(s=Sum(star)) == values.aggregate(s=Sum(Predict("weight", "a"))),
+        flights.annotate(w=star)[1:3].aggregate(s=Sum("w"), d=Sum(star + F("a"))),
+        flights[:4].aggregate(n=Count("pk", filter=Q(GreaterThan(star, 15)))),
+        flights[:2].aggregate(s=Sum(Predict("both", "*", b=F("a")))),
+        # and where it makes none
+        flights.aggregate(s=Sum(star), n=Count("pk", filter=Q(GreaterThan(star, 15)))),
+        list(flights[:2].values_list("pk").annotate(s=star).values_list("s")),
+    ]
+
+
+@scenario
 def valued() -> Any:
     rows = flights.values("label", w=WEIGHT).first()
     named = flights.values_list("label", WEIGHT, named=True).last()
