@@ -49,12 +49,21 @@ class Star(Expression):
         if not allow_joins:
             raise FieldError("joined field references are not permitted in this query")
         names = self.path.split("__")
-        joined = query.setup_joins(names, query.get_meta(), query.get_initial_alias(), can_reuse=reuse)
-        if not joined.path:
-            raise FieldError(f"{self.path!r} is no relation")
-        if reuse is not None:
-            reuse.update(joined.joins)
-        return TableStar((joined.joins[-1],))
+        aliases = []
+        parents: list[list[str]] = [[]]
+        for parent in parents:
+            joined = query.setup_joins(
+                [*names, *parent], query.get_meta(), query.get_initial_alias(), can_reuse=reuse
+            )
+            if not joined.path:
+                raise FieldError(f"{self.path!r} is no relation")
+            if reuse is not None:
+                reuse.update(joined.joins)
+            aliases.append(joined.joins[-1])
+            # what the relation leads to may have columns in its parents' tables
+            links = joined.path[-1].to_opts.concrete_model._meta.parents.values()
+            parents += [[*parent, link.name] for link in links if link is not None]
+        return TableStar(tuple(dict.fromkeys(aliases)))
 
     def prefix_references(self, prefix: str) -> Star:
         """Return what this is from behind a relation."""

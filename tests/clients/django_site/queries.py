@@ -86,7 +86,15 @@ def inherited() -> Any:
     rows = LongFlight.objects.annotate(
         both=Predict("both"), parent=Predict("weight", "a"), r=Probability("late")
     )
-    return list(rows.values_list("both", "parent", "r"))
+    # by a relation, whose columns a and b are in two tables
+    planes = Plane.objects.annotate(both=Predict("both", "flights__longflight__*", on_missing="null"))
+    Flight.objects.filter(label="long").update(plane=Plane.objects.get(name="two"))
+    return [
+        *rows.values_list("both", "parent", "r"),
+        list(planes.exclude(both=None).values_list("name", "both")),
+        list(planes.filter(both__gt=50).values_list("name", "flights__longflight__b")),
+        planes.count(),
+    ]
 
 
 @scenario

@@ -60,6 +60,40 @@ class Flight(models.Model):  # type: ignore[misc]
         db_table = "flight"
 
 
+class Jet(Plane):
+    """Inherits."""
+
+    thrust = models.FloatField()
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "jet"
+
+
+class Fighter(Jet):
+    """Inherits once more, and has no column of its own."""
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "fighter"
+
+
+class Mission(models.Model):  # type: ignore[misc]
+    """Leads to tables that inherit."""
+
+    fighter = models.ForeignKey(Fighter, models.CASCADE, null=True)
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "mission"
+
+
 def sql(queryset: Any) -> tuple[str, tuple[Any, ...]]:
     """Return the statement of a queryset, and its parameters."""
     text, parameters = queryset.query.get_compiler("default").as_sql()
@@ -132,6 +166,16 @@ def test_tables_keep_their_aliases_in_subqueries() -> None:
     joined = Plane.objects.filter(pk=OuterRef("plane")).values(p=Predict("m", OuterRef("distance"), "seats"))
     text, _ = sql(Flight.objects.annotate(s=Subquery(joined)))
     assert 'PREDICT("m" USING "flight"."miles" AS "miles", U0."seats" AS "seats")' in text
+
+
+def test_a_relation_leads_to_the_tables_of_parents_too() -> None:
+    text, _ = sql(Mission.objects.annotate(p=Predict("m", "*", "fighter__*")))
+    assert 'PREDICT("m" USING "mission".*, "fighter".*, "jet".*, "plane".*)' in text
+    assert text.count("LEFT OUTER JOIN") == 3
+    text, _ = sql(Plane.objects.annotate(p=Predict("m", "jet__fighter__*")))
+    assert 'PREDICT("m" USING "fighter".*, T4.*, T5.*)' in text
+    text, _ = sql(Mission.objects.values("fighter__thrust").annotate(p=Predict("m", "fighter__jet_ptr__*")))
+    assert 'PREDICT("m" USING "jet".*, "plane".*)' in text
 
 
 def test_annotations_are_features_of_their_names() -> None:
