@@ -17,6 +17,7 @@ from tests.fix_django import Configuration, each_way, tell
 
 pytestmark = pytest.mark.one_server
 
+PREDICT = 'PREDICT("late" USING "fleet_flight"."x" AS "x")'
 #: by scenario of tests/clients/django_site/queries.py
 EXPECTED: dict[str, Any] = {
     "asynchronous": [
@@ -149,6 +150,11 @@ EXPECTED: dict[str, Any] = {
     "copied": [["f4", "f5", "f6"], [40.0, 50.0, 60.0], ["f4", "f5", "f6"], ["f4", "f5", "f6"]],
     "model_table": [None, 40.0, '{"a": 4}', 40.0, [10.0, 20.0]],
     "explained": True,
+    "shown": [
+        f"""SELECT {PREDICT} AS "p" FROM "fleet_flight" WHERE {PREDICT} = 'yes' ORDER BY 1 ASC""",
+        """SELECT COUNT(*) AS "__count" FROM "fleet_flight" WHERE "fleet_flight"."label" = 'it''s 5 %'""",
+        "SELECT PREDICT(weight USING 2.0 AS a)",
+    ],
     "raw": [20.0, ["PREDICT %s", 1], [10.0, 20.0], [11.0, 22.0, None]],
 }
 

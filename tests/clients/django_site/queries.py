@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 from typing import Any
 
 from start import tables, told  # sets Django up
@@ -31,6 +32,7 @@ from django.db.models import (
 )  # fmt: skip
 from django.db.models.functions import Coalesce, Length, Rank, RowNumber, Upper
 from django.db.models.lookups import GreaterThan
+from django.test.utils import CaptureQueriesContext
 from fleet.models import Flight, LongFlight, Plane, Weight
 
 from pgpredict.django import Predict, PredictionSet, Probability
@@ -375,6 +377,17 @@ def model_table() -> Any:
 def explained() -> Any:
     text = flights.annotate(w=WEIGHT).filter(w__gt=15).explain()
     return "Foreign Scan" in text or "Subquery Scan" in text
+
+
+@scenario
+def shown() -> Any:
+    """What debuggers and logs show is what the ORM has written, with its values."""
+    with CaptureQueriesContext(connection) as captured:
+        list(Flight.objects.annotate(p=LATE).filter(p="yes").values_list("p").order_by("p"))
+        Flight.objects.filter(label="it's 5 %").count()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT PREDICT(weight USING 2.0 AS a)")
+    return [re.sub(r'ORDER BY (PREDICT.*|"p") ASC', "ORDER BY 1 ASC", query["sql"]) for query in captured]
 
 
 @scenario
