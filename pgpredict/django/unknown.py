@@ -87,7 +87,10 @@ class _Put:
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Write it as the type has it, as far as that is known."""
         lhs = retyped(self.lhs, connection)
-        if isinstance(lhs.output_field, PredictionField):
+        # filter(Predict(…)), too, is a comparison with True: a number may be 1, but PostgreSQL shall tell
+        # that a text is no condition, where Django would look for the text "True"
+        truth = self.lookup_name == "exact" and isinstance(self.rhs, bool) and not lhs.conditional
+        if truth or isinstance(lhs.output_field, PredictionField):
             return super().as_sql(compiler, connection)  # type: ignore[misc]
         lookup = lhs.get_lookup(self.lookup_name)
         return compiler.compile(lookup(lhs, self.rhs))

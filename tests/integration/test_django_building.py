@@ -78,6 +78,12 @@ def test_types_are_known_when_they_are_needed(models: Place, way: Configuration)
 
 
 @some_ways
+def test_what_turns_out_to_be_no_condition(site: Place, way: Configuration) -> None:
+    seen: Any = tell(way, site, SCRIPT, "condition")
+    assert seen == "ProgrammingError"
+
+
+@some_ways
 def test_a_model_that_is_not_there_yet(site: Place, way: Configuration) -> None:
     seen: Any = tell(way, site, SCRIPT, "later")
     assert seen == ["42704"] * 5

@@ -1,6 +1,6 @@
 """Querysets that are made while nothing is known of the models, and no connection is there.
 
-usage: building.py types | later | forked | silent | forbidden
+usage: building.py types | condition | later | forked | silent | forbidden
 """
 
 from __future__ import annotations
@@ -129,6 +129,18 @@ def types() -> Any:
         totals.append(repr(flights.aggregate(m=Avg(WHOLE), s=Sum(WHOLE), p=Sum(PRICE))))
     assert totals[0] == totals[1], totals
     return {**seen, "aggregate": totals[0]}
+
+
+def condition() -> Any:
+    """What is said of a text that is taken for a condition, which nobody could know when it was."""
+    connection.close()
+    output.forget()
+    queryset = flights.filter(LATE)
+    try:
+        list(queryset)
+    except Error as error:
+        return type(error).__name__
+    raise AssertionError("this should have failed")
 
 
 def later() -> Any:
