@@ -7,6 +7,6 @@ other engine over PostgreSQL, is all that the expressions need; through the prox
 from __future__ import annotations
 
 from .expressions import Predict, PredictionSet, Probability
-from .output import PredictionField
+from .unknown import PredictionField
 
 __all__ = ["Predict", "PredictionField", "PredictionSet", "Probability"]

@@ -12,6 +12,7 @@ from django.utils.deconstruct import deconstructible
 
 from . import output
 from .form import Form, escaped
+from .unknown import PredictionField
 
 Label = str | bool | int | float | decimal.Decimal | datetime.date | datetime.time | uuid.UUID
 
@@ -28,10 +29,19 @@ class Predict(Form):
     def _known_field(self) -> Any:
         return output.field_of(self._alias, self.model, self.version)
 
+    def typed_at(self, connection: Any) -> Any:
+        """Return what this is in the database that SQL is made for, where its type can be known."""
+        copied = self.copy()
+        copied._alias = connection.alias
+        if not isinstance(copied.output_field, PredictionField) or self._declared is not None:
+            return copied
+        output.field_of(connection.alias, self.model, self.version, output.executing())
+        return copied
+
     @property
     def conditional(self) -> bool:
         """Whether it can be a condition by itself; where the type is not known, PostgreSQL decides."""
-        return isinstance(self.output_field, output.PredictionField) or bool(super().conditional)
+        return isinstance(self.output_field, PredictionField) or bool(super().conditional)
 
 
 @deconstructible(path="pgpredict.django.Probability")

@@ -49,12 +49,21 @@ class Star(Expression):
         if not allow_joins:
             raise FieldError("joined field references are not permitted in this query")
         names = self.path.split("__")
-        joined = query.setup_joins(names, query.get_meta(), query.get_initial_alias(), can_reuse=reuse)
-        if not joined.path:
-            raise FieldError(f"{self.path!r} is no relation")
-        if reuse is not None:
-            reuse.update(joined.joins)
-        return TableStar((joined.joins[-1],))
+        aliases = []
+        parents: list[list[str]] = [[]]
+        for parent in parents:
+            joined = query.setup_joins(
+                [*names, *parent], query.get_meta(), query.get_initial_alias(), can_reuse=reuse
+            )
+            if not joined.path:
+                raise FieldError(f"{self.path!r} is no relation")
+            if reuse is not None:
+                reuse.update(joined.joins)
+            aliases.append(joined.joins[-1])
+            # what the relation leads to may have columns in its parents' tables
+            links = joined.path[-1].to_opts.concrete_model._meta.parents.values()
+            parents += [[*parent, link.name] for link in links if link is not None]
+        return TableStar(tuple(dict.fromkeys(aliases)))
 
     def prefix_references(self, prefix: str) -> Star:
         """Return what this is from behind a relation."""
@@ -119,13 +128,17 @@ def parse(positional: Sequence[Any], named: Mapping[str, Any]) -> tuple[list[Any
     return sources, names
 
 
-def name_of(source: Any, resolved: Any) -> str | None:
+def name_of(source: Any, resolved: Any, query: Any) -> str | None:
     """Return the feature that a positional source is: its column's name, or the annotation's.
 
     :param source: before it was resolved
+    :param query: which it was resolved in
     :returns: None where only the compiled query can tell, and for stars
     :raises FieldError: for a transform, which has no name
     """
+    # an annotation may be nothing but a column of another name; what OuterRef names is in another query
+    if isinstance(source, F) and not isinstance(source, OuterRef) and source.name in _annotations(query):
+        return str(source.name)
     if isinstance(resolved, Col):
         return str(resolved.target.column)
     if isinstance(source, Star | TableStar) or isinstance(resolved, ResolvedOuterRef | OuterRef | F):
@@ -136,3 +149,8 @@ def name_of(source: Any, resolved: Any) -> str | None:
     if name is None or "__" in name:
         raise FieldError(f"{name!r} is no column and has no name of its own: give it as feature=F({name!r})")
     return str(name)
+
+
+def _annotations(query: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = getattr(query, "annotations", {})
+    return found

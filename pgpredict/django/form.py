@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from django.core.exceptions import FieldError
 from django.db import router
 from django.db.models import Func
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, Ref
 from django.db.utils import NotSupportedError
 
-from .features import TableStar, name_of, parse
+from .features import Star, TableStar, name_of, parse
 
 Missing = Literal["error", "null", "impute"]
+_ALIAS = "__prediction{}"
 
 
 class Form(Func):
@@ -75,6 +77,11 @@ class Form(Func):
         raise NotImplementedError
 
     @property
+    def _output_field_or_none(self) -> Any:
+        # Django would remember it
+        return self.output_field
+
+    @property
     def convert_value(self) -> Any:
         """The driver gives every value in its own type."""
         return self._convert_value_noop
@@ -95,15 +102,34 @@ class Form(Func):
                 f"{self!r} cannot stand in an index, a constraint or a generated column: "
                 "what a model predicts changes when it is deployed"
             )
+        if summarize and any(
+            isinstance(source, Star | TableStar) for source in self.get_source_expressions()
+        ):
+            return self._annotated(query)
         resolved = super().resolve_expression(query, allow_joins, reuse, summarize, for_save)
         before, after = self.get_source_expressions(), resolved.get_source_expressions()
         resolved._names = [
-            name if name is not None else name_of(source, found)
+            name if name is not None else name_of(source, found, query)
             for name, source, found in zip(self._names, before, after, strict=True)
         ]
         if query is not None and getattr(query, "model", None) is not None:
             resolved._alias = router.db_for_read(query.model)
         return resolved
+
+    def _annotated(self, query: Any) -> Ref:
+        """Return what stands for this in an aggregate, after it was made an annotation of the query.
+
+        Django may make a subquery of what it aggregates. It hands on the columns that it sees, and a star is
+        none of them; an annotation, it computes inside.
+        """
+        number = next(n for n in itertools.count(1) if _ALIAS.format(n) not in query.annotations)
+        alias = _ALIAS.format(number)
+        mask = query.annotation_select_mask
+        if mask is not None:
+            # Django comes back to the one that it has now; a set, from 5.2 on a list
+            (mask.add if isinstance(mask, set) else mask.append)(alias)
+        query.add_annotation(self, alias)
+        return Ref(alias, query.annotations[alias])
 
     def as_sql(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, list[Any]]:
         """Write the form."""

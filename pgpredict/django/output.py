@@ -7,14 +7,20 @@ there are, what they make of a value to compare with, and what expressions make 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
+import sys
 import time
+import weakref
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import expressions, fields
+from django.db.models import fields
+from django.db.models.sql.compiler import SQLCompiler
 from django.db.utils import Error
+
+from .unknown import PredictionField
 
 #: seconds that an answer is good for; a model keeps its type until it gets another target
 KNOWN_SECONDS = 60.0
@@ -49,57 +55,43 @@ WHERE m.name = %s AND v.version = coalesce(%s::integer, m.version)
 """
 
 
-class PredictionField(fields.Field):
-    """A prediction whose type is not known: values come and go as the driver has them.
-
-    It has the lookups that every type has, and arithmetic with numbers.
-    """
-
-    description = "a prediction"
-
-    def get_internal_type(self) -> str:
-        """Return a name that is no column type's: this is no column."""
-        return "PredictionField"
-
-
-def _allow_arithmetic() -> None:
-    numbers = (fields.IntegerField, fields.FloatField, fields.DecimalField, PredictionField)
-    combinable = expressions.Combinable
-    for connector in (
-        combinable.ADD, combinable.SUB, combinable.MUL, combinable.DIV, combinable.MOD, combinable.POW,
-    ):  # fmt: skip
-        for number in numbers:
-            expressions.register_combinable_fields(PredictionField, connector, number, PredictionField)
-            if number is not PredictionField:
-                expressions.register_combinable_fields(number, connector, PredictionField, PredictionField)
-
-
-_allow_arithmetic()
+#: libpq's numbers of the states in which a connection takes statements: idle, in a transaction
+_READY = (0, 2)
 _UNKNOWN = PredictionField()
 _known: dict[tuple[str, Any, str, int | None], tuple[float, fields.Field]] = {}
+_inherited: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def field_of(alias: str | None, model: str, version: int | None) -> fields.Field:
+def field_of(alias: str | None, model: str, version: int | None, executing: bool = False) -> fields.Field:
     """Return the field for a model's predictions, :class:`PredictionField` where it cannot be told.
 
-    Asks the database, in no log of queries, unless the answer is known. Code in an event loop may not wait
-    for a database, so there only what is known counts.
+    Asks the database, in no log of queries, unless the answer is known, but opens no connection for it: who
+    makes a queryset has not asked for one.
 
     :param alias: of the database
     :param version: None is the deployed one
+    :param executing: a statement is about to be sent, so a connection is opened
+    :raises django.db.utils.Error: if that fails
     """
     alias = alias or DEFAULT_DB_ALIAS
     if alias not in connections.settings:
         return _UNKNOWN
-    key = (alias, connections[alias].settings_dict.get("NAME"), model, version)
+    connection = connections[alias]
+    key = (alias, connection.settings_dict.get("NAME"), model, version)
     found = _known.get(key)
-    if found is None or found[0] < time.monotonic():
-        field = _ask(alias, model, version)
-        if field is None:
-            return found[1] if found else _UNKNOWN
-        seconds = UNKNOWN_SECONDS if field is _UNKNOWN else KNOWN_SECONDS
-        _known[key] = found = (time.monotonic() + seconds, field)
-    return found[1]
+    if found is not None and found[0] >= time.monotonic():
+        return found[1]
+    before = found[1] if found else _UNKNOWN
+    if not _may_ask(connection, executing):
+        return before
+    try:
+        field = _ask(connection, model, version)
+    except (Error, connection.Database.Error):
+        # whatever is wrong, the statement itself will meet and tell
+        field = before
+    seconds = UNKNOWN_SECONDS if field in (_UNKNOWN, before) else KNOWN_SECONDS
+    _known[key] = (time.monotonic() + seconds, field)
+    return field
 
 
 def forget(**_: Any) -> None:
@@ -107,30 +99,70 @@ def forget(**_: Any) -> None:
     _known.clear()
 
 
-def _ask(alias: str, model: str, version: int | None) -> fields.Field | None:
-    """Return the field, the unknown one if there is no such model, None if the database cannot be asked."""
-    if not apps.ready or _in_event_loop():
-        return None
-    connection = connections[alias]
-    if connection.vendor != "postgresql" or connection.needs_rollback:
-        return None
-    # whatever is wrong, the statement itself will meet and tell
-    with contextlib.suppress(Error, connection.Database.Error):
+def _may_ask(connection: Any, executing: bool) -> bool:
+    """Tell whether a connection can be asked now, after it was opened if need be."""
+    if not apps.ready or _async_unsafe() or connection.vendor != "postgresql" or connection.needs_rollback:
+        return False
+    # a test that may not use the database
+    if type(connection.cursor).__module__.startswith("django.test"):
+        return False
+    if executing:
         connection.ensure_connection()
-        with connection.connection.cursor() as cursor:
-            cursor.execute(_INSTALLED)
-            installed = cursor.fetchone()
-            if not installed or not installed[0]:
-                return _UNKNOWN
-            cursor.execute(_TYPE, [model, version])
-            row = cursor.fetchone()
-            return _FIELDS.get(row[0], fields.CharField)() if row else _UNKNOWN
-    return None
+    elif connection.connection is None:
+        return False
+    else:
+        try:
+            # opens nothing; tools for tests forbid it
+            connection.ensure_connection()
+        except (AssertionError, RuntimeError):
+            return False
+    if connection.connection in _inherited:
+        return False
+    return connection.connection.info.transaction_status in _READY
 
 
-def _in_event_loop() -> bool:
+def _ask(connection: Any, model: str, version: int | None) -> fields.Field:
+    """Return the field, the unknown one if there is no such model."""
+    with connection.connection.cursor() as cursor:
+        cursor.execute(_INSTALLED)
+        installed = cursor.fetchone()
+        if not installed or not installed[0]:
+            return _UNKNOWN
+        cursor.execute(_TYPE, [model, version])
+        row = cursor.fetchone()
+    if row is None:
+        return _UNKNOWN
+    return _FIELDS.get(row[0], fields.CharField)()
+
+
+def executing() -> bool:
+    """Tell whether SQL is made to be sent at once, and not to be looked at.
+
+    Django makes both alike, and opens the connection only after it.
+    """
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code is SQLCompiler.execute_sql.__code__:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _async_unsafe() -> bool:
+    """Tell whether this is code of an event loop, which may not wait for a database."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
-    return True
+    return not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+
+
+def _inherit() -> None:
+    """Note the connections that belong to the process that forked this one."""
+    if settings.configured:
+        for connection in connections.all(initialized_only=True):
+            if connection.connection is not None:
+                _inherited.add(connection.connection)
+
+
+os.register_at_fork(after_in_child=_inherit)

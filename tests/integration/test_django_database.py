@@ -15,7 +15,7 @@ import pytest
 from tests import graphs
 from tests.fix_clients import PASSWORD, Place, run
 from tests.fix_django import CONFIGURATIONS, SITE, Configuration, manage, some_ways, tell
-from tests.fix_proxy import PREDICT
+from tests.fix_proxy import PREDICT, store_weight
 
 pytestmark = pytest.mark.one_server
 ENGINE = CONFIGURATIONS[0]
@@ -138,6 +138,50 @@ def test_migrations(site: Place, way: Configuration, onnx: str) -> None:
     migrate("fleet", "0001")
     assert "Applying fleet.0004_again... OK" in migrate(SITE_ROUTER="yes")
     assert models() == {}
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["current", "4.2"])
+def test_going_back_leaves_what_others_have(site: Place, onnx: str, older: bool) -> None:
+    """A model that no migration has made, one that is gone already, and a view that needs the extension."""
+    way = CONFIGURATIONS[8] if older else ENGINE
+    name = f"{site.database.name}_used"
+    role = site.database.role("super", f"SUPERUSER PASSWORD '{PASSWORD}'")
+    with site.database.server.admin() as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    new = replace(site, direct=replace(site.direct, dbname=name, user=role))
+
+    def migrate(target: str) -> bool:
+        """Migrate, and tell whether the extension is there."""
+        ended = manage(way, new, "migrate", "fleet", target, SITE_ONNX=onnx)
+        assert ended.returncode == 0, ended.stderr
+        with new.direct.connect() as connection:
+            query = "SELECT count(*) FROM pg_extension WHERE extname = 'pgpredict'"
+            return connection.execute(query).fetchall() == [(1,)]
+
+    try:
+        assert migrate("0004")
+        for number, sql in (
+            ("0003", 'REVOKE SELECT ON models."imported"'),
+            ("0001", "DROP EXTENSION pgpredict;"),
+        ):
+            assert sql in manage(way, new, "sqlmigrate", "fleet", number, "--backwards").stdout
+        with new.direct.connect() as connection:
+            store_weight(connection, 10.0, "theirs")
+            connection.execute("SELECT ml.drop_model('trained')")
+        assert migrate("zero")
+        with new.direct.connect() as connection:
+            assert connection.execute("SELECT name FROM ml.models").fetchall() == [("theirs",)]
+            connection.execute("SELECT ml.drop_model('theirs')")
+            connection.execute("CREATE VIEW used AS SELECT ml.features(c) FROM pg_class AS c")
+        assert migrate("0001")
+        assert migrate("zero")
+        with new.direct.connect() as connection:
+            connection.execute("DROP VIEW used")
+        assert migrate("0001")
+        assert not migrate("zero")
+    finally:
+        with site.database.server.admin() as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_the_extension_comes_and_goes(site: Place, onnx: str) -> None:

@@ -17,6 +17,7 @@ from tests.fix_django import Configuration, each_way, tell
 
 pytestmark = pytest.mark.one_server
 
+PREDICT = 'PREDICT("late" USING "fleet_flight"."x" AS "x")'
 #: by scenario of tests/clients/django_site/queries.py
 EXPECTED: dict[str, Any] = {
     "asynchronous": [
@@ -52,8 +53,14 @@ EXPECTED: dict[str, Any] = {
         ["f6"],
         ["f4", "f5"],
     ],
-    "inherited": [[51.0, 10.0, 0.8]],
-    "expressions": [[[20.0, 75.0, 11.0, 5.0], [40.0, 75.0, 22.0, 10.0]], [30.0, 50.0], [21.0, 32.0]],
+    "inherited": [[51.0, 10.0, 0.8], [["two", 51.0]], [["two", 5.0]], 6],
+    "expressions": [
+        [[20.0, 75.0, 11.0, 5.0], [40.0, 75.0, 22.0, 10.0]],
+        [30.0, 50.0],
+        [21.0, 32.0],
+        [11.0, 22.0],
+        [11.0, 21.0],
+    ],
     "filtered": [
         ["f4", "f5", "f6"],
         ["f1"],
@@ -83,6 +90,20 @@ EXPECTED: dict[str, Any] = {
         ["no", "yes"],
         5,
         False,
+    ],
+    "aggregated_inside": [
+        {"s": 30.0, "m": 0.3, "n": 2},
+        {"s": 210.0},
+        {"s": 210.0},
+        {"s": 150.0, "m": 5},
+        {"s": 36.0},
+        {"s": 85.0},
+        True,
+        {"s": 50.0, "d": 55.0},
+        {"n": 3},
+        {"s": 33.0},
+        {"s": 210.0, "n": 5},
+        [[10.0], [20.0]],
     ],
     "valued": [{"label": "f1", "w": 10.0}, ["f6", 60.0], "yes", True],
     "cased": [
@@ -129,6 +150,11 @@ EXPECTED: dict[str, Any] = {
     "copied": [["f4", "f5", "f6"], [40.0, 50.0, 60.0], ["f4", "f5", "f6"], ["f4", "f5", "f6"]],
     "model_table": [None, 40.0, '{"a": 4}', 40.0, [10.0, 20.0]],
     "explained": True,
+    "shown": [
+        f"""SELECT {PREDICT} AS "p" FROM "fleet_flight" WHERE {PREDICT} = 'yes' ORDER BY 1 ASC""",
+        """SELECT COUNT(*) AS "__count" FROM "fleet_flight" WHERE "fleet_flight"."label" = 'it''s 5 %'""",
+        "SELECT PREDICT(weight USING 2.0 AS a)",
+    ],
     "raw": [20.0, ["PREDICT %s", 1], [10.0, 20.0], [11.0, 22.0, None]],
 }
 

@@ -52,6 +52,18 @@ def allowed(app_label: str, schema_editor: Any, hints: dict[str, Any]) -> bool:
     )
 
 
+def exists(schema_editor: Any, name: str) -> bool:
+    """Tell whether a model is there, or should be taken to be, because SQL is only written."""
+    if schema_editor.collect_sql:
+        return True
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.to_regclass('ml.models') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return False
+        cursor.execute("SELECT EXISTS (SELECT FROM ml.models WHERE name = %s)", [name])
+        return bool(cursor.fetchone()[0])
+
+
 def quoted(name: str) -> str:
     """Return a name as SQL has it."""
     doubled = name.replace('"', '""')

@@ -10,7 +10,7 @@ from django.db.utils import NotSupportedError
 
 from pgpredict.django import output, training
 
-from .base import ADDITION, ModelOperation
+from .base import ADDITION, ModelOperation, exists
 
 
 class Making(ModelOperation):
@@ -22,8 +22,11 @@ class Making(ModelOperation):
     _another = False
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Drop the model, or have the earlier version answer again."""
-        if self._may_run(app_label, schema_editor):
+        """Drop the model, or have the earlier version answer again; what is not there stays so.
+
+        It was skipped, or dropped since, or by an attempt at this that failed after it.
+        """
+        if self._may_run(app_label, schema_editor) and exists(schema_editor, self.name):
             action = "rollback" if self._another else "drop_model"
             schema_editor.execute(f"SELECT ml.{action}(%s)", [self.name])
             output.forget()
@@ -92,12 +95,6 @@ class TrainModel(Making):
         names = ("algorithm", "parameters", "exclude", "time", "task", "test_size", "seed", "max_categories")
         training.train(self.name, query, self.target, using=alias, **self._options(*names))
 
-    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Drop the model, or have the earlier version answer again; what was skipped is not there."""
-        if self._may_run(app_label, schema_editor) and self._skip and not _exists(schema_editor, self.name):
-            return
-        super().database_backwards(app_label, schema_editor, from_state, to_state)
-
     def describe(self) -> str:
         """Say what it does."""
         return f"Train model {self.name}"
@@ -146,9 +143,3 @@ class ImportModel(Making):
     def describe(self) -> str:
         """Say what it does."""
         return f"Import model {self.name}"
-
-
-def _exists(schema_editor: Any, name: str) -> bool:
-    with schema_editor.connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM ml.models WHERE name = %s)", [name])
-        return bool(cursor.fetchone()[0])

@@ -9,12 +9,30 @@ from django.contrib.postgres.operations import CreateExtension
 
 from pgpredict.django import output
 
-from .base import ALTERATION, REMOVAL, ModelOperation, allowed, quoted
+from .base import ALTERATION, REMOVAL, ModelOperation, allowed, exists, quoted
 from .making import Making
+
+# Models of others, and what else there is of the extension's, are none of a migration's business; nor is an
+# extension that somebody else has made.
+_DROP_EXTENSION = """DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_extension
+               WHERE extname = 'pgpredict' AND pg_catalog.pg_has_role(extowner, 'USAGE')) THEN
+        IF NOT EXISTS (SELECT FROM ml.model) THEN
+            DROP EXTENSION pgpredict;
+        END IF;
+    END IF;
+EXCEPTION WHEN dependent_objects_still_exist THEN
+    RAISE NOTICE 'extension pgpredict stays: something depends on it';
+END
+$$"""
 
 
 class PgpredictExtension(CreateExtension):
-    """``CREATE EXTENSION pgpredict CASCADE``, as a superuser; reversed, it is dropped if no model is left."""
+    """``CREATE EXTENSION pgpredict CASCADE``, as a superuser; reversed, it is dropped if no model is left.
+
+    It stays, too, where it is somebody else's, or something depends on it.
+    """
 
     def __init__(self, hints: dict[str, Any] | None = None) -> None:
         # CreateExtension takes hints from Django 5.2 on
@@ -28,6 +46,12 @@ class PgpredictExtension(CreateExtension):
         """Create it, with what it needs."""
         if allowed(app_label, schema_editor, getattr(self, "hints", {})):
             schema_editor.execute("CREATE EXTENSION IF NOT EXISTS pgpredict CASCADE")
+            output.forget()
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Drop it, unless it is in use."""
+        if allowed(app_label, schema_editor, getattr(self, "hints", {})):
+            schema_editor.execute(_DROP_EXTENSION, None)
             output.forget()
 
 
@@ -56,8 +80,9 @@ class GrantModel(ModelOperation):
         self._execute(app_label, schema_editor, "GRANT SELECT ON {} TO {}")
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        """Revoke."""
-        self._execute(app_label, schema_editor, "REVOKE SELECT ON {} FROM {}")
+        """Revoke, if the model is still there."""
+        if self._may_run(app_label, schema_editor) and exists(schema_editor, self.name):
+            self._execute(app_label, schema_editor, "REVOKE SELECT ON {} FROM {}")
 
     def _execute(self, app_label: str, schema_editor: Any, statement: str) -> None:
         if self._may_run(app_label, schema_editor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 from typing import Any
 
 from start import tables, told  # sets Django up
@@ -31,6 +32,7 @@ from django.db.models import (
 )  # fmt: skip
 from django.db.models.functions import Coalesce, Length, Rank, RowNumber, Upper
 from django.db.models.lookups import GreaterThan
+from django.test.utils import CaptureQueriesContext
 from fleet.models import Flight, LongFlight, Plane, Weight
 
 from pgpredict.django import Predict, PredictionSet, Probability
@@ -86,7 +88,15 @@ def inherited() -> Any:
     rows = LongFlight.objects.annotate(
         both=Predict("both"), parent=Predict("weight", "a"), r=Probability("late")
     )
-    return list(rows.values_list("both", "parent", "r"))
+    # by a relation, whose columns a and b are in two tables
+    planes = Plane.objects.annotate(both=Predict("both", "flights__longflight__*", on_missing="null"))
+    Flight.objects.filter(label="long").update(plane=Plane.objects.get(name="two"))
+    return [
+        *rows.values_list("both", "parent", "r"),
+        list(planes.exclude(both=None).values_list("name", "both")),
+        list(planes.filter(both__gt=50).values_list("name", "flights__longflight__b")),
+        planes.count(),
+    ]
 
 
 @scenario
@@ -96,10 +106,16 @@ def expressions() -> Any:
     rows = flights.annotate(d=doubled, c=constant, n=WEIGHT + F("a"), half=WEIGHT / 2.0)
     counted = Plane.objects.annotate(p=Predict("weight", a=Max("flights__a"))).order_by("id")
     annotation = flights.annotate(b=F("a") + 1).annotate(p=Predict("both", "a", "b"))
+    # annotations that are columns of other names are features of their own
+    renamed = Plane.objects.order_by("id").annotate(a=F("b")).annotate(p=Predict("both", "a", "b"))
+    outer = Plane.objects.filter(pk=OuterRef("plane")).values(p=Predict("both", OuterRef("b"), a=F("b")))
+    beside = flights.annotate(b=F("a")).annotate(p=Subquery(outer))
     return [
         list(rows.values_list("d", "c", "n", "half"))[:2],
         list(counted.values_list("p", flat=True)),
         list(annotation.values_list("p", flat=True))[:2],
+        list(renamed.values_list("p", flat=True)),
+        list(beside.values_list("p", flat=True))[:2],
     ]
 
 
@@ -150,6 +166,30 @@ def aggregated() -> Any:
         list(kinds),
         flights.annotate(w=WEIGHT).filter(w__gt=15).count(),
         flights.annotate(w=WEIGHT).filter(w__gt=60).exists(),
+    ]
+
+
+@scenario
+def aggregated_inside() -> Any:
+    """Aggregates of all columns, where Django makes a subquery of what is aggregated."""
+    star, sure = Predict("weight"), Predict("both", "*", "plane__*")
+    named = flights.filter(plane__isnull=False)
+    planes = Plane.objects.annotate(n=Count("flights"))
+    values = Flight.objects.values("late").distinct()
+    return [
+        flights[:2].aggregate(s=Sum(star), m=Max(Probability("late", for_="yes")), n=Count("pk")),
+        flights.distinct().aggregate(s=Sum(star)),
+        flights.annotate(n=Count("plane")).aggregate(s=Sum(star)),
+        flights.annotate(n=Count("plane")).filter(n__gt=0).aggregate(s=Sum(star), m=Sum("n")),
+        named[:3].aggregate(s=Sum(sure)),
+        planes.aggregate(s=Sum(Predict("both", "*", a=F("flights__a")))),
+        values.aggregate(s=Sum(star)) == values.aggregate(s=Sum(Predict("weight", "a"))),
+        flights.annotate(w=star)[1:3].aggregate(s=Sum("w"), d=Sum(star + F("a"))),
+        flights[:4].aggregate(n=Count("pk", filter=Q(GreaterThan(star, 15)))),
+        flights[:2].aggregate(s=Sum(Predict("both", "*", b=F("a")))),
+        # and where it makes none
+        flights.aggregate(s=Sum(star), n=Count("pk", filter=Q(GreaterThan(star, 15)))),
+        list(flights[:2].values_list("pk").annotate(s=star).values_list("s")),
     ]
 
 
@@ -337,6 +377,17 @@ def model_table() -> Any:
 def explained() -> Any:
     text = flights.annotate(w=WEIGHT).filter(w__gt=15).explain()
     return "Foreign Scan" in text or "Subquery Scan" in text
+
+
+@scenario
+def shown() -> Any:
+    """What debuggers and logs show is what the ORM has written, with its values."""
+    with CaptureQueriesContext(connection) as captured:
+        list(Flight.objects.annotate(p=LATE).filter(p="yes").values_list("p").order_by("p"))
+        Flight.objects.filter(label="it's 5 %").count()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT PREDICT(weight USING 2.0 AS a)")
+    return [re.sub(r'ORDER BY (PREDICT.*|"p") ASC', "ORDER BY 1 ASC", query["sql"]) for query in captured]
 
 
 @scenario

@@ -26,7 +26,8 @@ if not settings.configured:
 from django.core.exceptions import FieldError
 from django.db import connections, migrations, models
 from django.db.migrations.writer import MigrationWriter
-from django.db.models import Avg, Case, F, Index, OuterRef, Q, Subquery, Sum, UniqueConstraint, When
+from django.db.models import Avg, Case, F, Index, OuterRef, Q, Subquery, Sum, UniqueConstraint, Value, When
+from django.db.models.functions import Coalesce, Concat
 from django.db.utils import NotSupportedError
 
 from pgpredict.django import Predict, PredictionField, PredictionSet, Probability
@@ -57,6 +58,40 @@ class Flight(models.Model):  # type: ignore[misc]
 
         app_label = "pgpredict"
         db_table = "flight"
+
+
+class Jet(Plane):
+    """Inherits."""
+
+    thrust = models.FloatField()
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "jet"
+
+
+class Fighter(Jet):
+    """Inherits once more, and has no column of its own."""
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "fighter"
+
+
+class Mission(models.Model):  # type: ignore[misc]
+    """Leads to tables that inherit."""
+
+    fighter = models.ForeignKey(Fighter, models.CASCADE, null=True)
+
+    class Meta:
+        """Of the model."""
+
+        app_label = "pgpredict"
+        db_table = "mission"
 
 
 def sql(queryset: Any) -> tuple[str, tuple[Any, ...]]:
@@ -133,9 +168,22 @@ def test_tables_keep_their_aliases_in_subqueries() -> None:
     assert 'PREDICT("m" USING "flight"."miles" AS "miles", U0."seats" AS "seats")' in text
 
 
+def test_a_relation_leads_to_the_tables_of_parents_too() -> None:
+    text, _ = sql(Mission.objects.annotate(p=Predict("m", "*", "fighter__*")))
+    assert 'PREDICT("m" USING "mission".*, "fighter".*, "jet".*, "plane".*)' in text
+    assert text.count("LEFT OUTER JOIN") == 3
+    text, _ = sql(Plane.objects.annotate(p=Predict("m", "jet__fighter__*")))
+    assert 'PREDICT("m" USING "fighter".*, T4.*, T5.*)' in text
+    text, _ = sql(Mission.objects.values("fighter__thrust").annotate(p=Predict("m", "fighter__jet_ptr__*")))
+    assert 'PREDICT("m" USING "jet".*, "plane".*)' in text
+
+
 def test_annotations_are_features_of_their_names() -> None:
     query = Flight.objects.annotate(seats=F("plane__seats") * 2).annotate(p=Predict("m", "distance", "seats"))
     assert '("plane"."seats" * %s) AS "seats"' in sql(query)[0]
+    swapped = Flight.objects.annotate(miles=F("plane__seats"), seats=F("distance"))
+    text = sql(swapped.values_list(Predict("m", "miles", F("seats"))))[0]
+    assert 'PREDICT("m" USING "plane"."seats" AS "miles", "flight"."miles" AS "seats")' in text
     grouped = Plane.objects.annotate(p=Predict("m", miles=Avg("flight__distance")))
     assert 'AVG("flight"."miles") AS "miles"' in sql(grouped)[0]
     assert "GROUP BY" in sql(grouped)[0]
@@ -207,6 +255,22 @@ def test_a_type_that_is_not_known_is_no_obstacle() -> None:
         q=Case(When(p=1, then="distance"), default=Predict("m", output_field=models.FloatField()))
     )
     assert "CASE" in sql(mixed)[0]
+
+
+def test_a_type_that_is_not_known_mixes() -> None:
+    query = Flight.objects.annotate(
+        c=Case(When(distance=1, then=Predict("m")), default=Value("n")),
+        d=Coalesce(Value(0), Predict("m")),
+        j=Concat(Predict("m"), Value("x")),
+    )
+    assert isinstance(query.query.annotations["c"].output_field, PredictionField)
+    assert isinstance(query.query.annotations["d"].output_field, PredictionField)
+    text, parameters = sql(query.filter(c="n", d__gt=1.5, j="x", d__year=2024))
+    assert text.count("PREDICT") == 3 + 4
+    assert set(parameters) >= {"n", 1.5, 2024}
+    # what has nothing of a prediction is as wrong as ever
+    with pytest.raises(FieldError, match="mixed types"):
+        Flight.objects.annotate(c=Case(When(distance=1, then=1), default=Value("n"))).filter(c=1)
 
 
 def test_a_given_type_wins() -> None:
