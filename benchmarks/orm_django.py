@@ -82,7 +82,9 @@ def batch(dsn: str, contender: Contender, rows: int, runs: int) -> list[Finding]
         ("objects, a DataFrame, scikit-learn", objects),
         ("rows of the columns, a DataFrame, scikit-learn", fetched),
     ]
-    findings = batch_findings(f"{NAME}: {contender.title}, {rows:,} rows", ours, others, runs)
+    findings = batch_findings(
+        f"{NAME}: {contender.title}, {rows:,} rows", ours, others, runs, contender.agreeing
+    )
     django.db.connections.close_all()
     return findings
 

@@ -152,7 +152,9 @@ def batch(dsn: str, contender: Contender, rows: int, runs: int) -> list[Finding]
         ("ORM objects, a DataFrame, scikit-learn", objects),
         ("rows of the columns, a DataFrame, scikit-learn", fetched),
     ]
-    findings = batch_findings(f"{NAME}: {contender.title}, {rows:,} rows", ours, others, runs)
+    findings = batch_findings(
+        f"{NAME}: {contender.title}, {rows:,} rows", ours, others, runs, contender.agreeing
+    )
     dispose(engine)
     return findings
 
