@@ -41,6 +41,19 @@ class _Container:
     pid: int
     directory: Path
 
+    def end(self) -> None:
+        """Kill what is left of it, all at once: that is its first process.
+
+        What has started it would leave it behind: a process that changes its account is no longer told of its
+        parent's end.
+        """
+        if self.process.poll() is None:
+            if self.pid:
+                os.kill(self.pid, signals.SIGKILL)
+            else:
+                self.process.kill()
+        self.process.wait()
+
 
 class Chroot(Engine):
     """Containers of namespaces.
@@ -142,8 +155,7 @@ class Chroot(Engine):
         try:
             code = container.process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            container.process.kill()
-            container.process.wait()
+            container.end()
             raise Failed(f"{service.name} did not end: {log.read_text(errors='replace')}") from error
         return Result(code, log.read_text(errors="replace"))
 
@@ -202,9 +214,7 @@ class Chroot(Engine):
     def close(self, names: Sequence[str]) -> None:
         """End the containers; the rest is in one directory."""
         for container in self._containers.values():
-            if container.process.poll() is None:
-                container.process.kill()
-            container.process.wait()
+            container.end()
         # its end is the sign to end
         self._network.communicate()
         shutil.rmtree(self.place, ignore_errors=True)
