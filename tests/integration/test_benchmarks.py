@@ -64,7 +64,9 @@ def test_the_proxy(server: Server) -> None:
     subjects = [finding.subject for finding in found["The proxy"]]
     for start in ("added to the p50", "SELECT by key, 2", "COPY", "PREDICT of one row", "memory"):
         assert any(subject.startswith(start) for subject in subjects), (start, subjects)
-    assert all(finding.ratio > 0 for finding in found["The proxy"] if "idle" not in finding.subject)
+    # what is added is a difference: beside other work it may come out below zero
+    added = ("added", "memory")
+    assert all(finding.ratio > 0 for finding in found["The proxy"] if not finding.subject.startswith(added))
 
 
 LIBRARIES = f"""
