@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Callable
 from typing import Protocol
 
@@ -13,8 +11,6 @@ from .errors import Malformed
 
 #: an authentication token may be of some kilobytes; nothing else before a session begins comes near
 LARGEST_AT_LOGIN = 0x10000
-#: bytes that are read at once
-_PIECE = 1 << 16
 #: the other side does not take what is written to it
 _FULL = "full"
 #: a client sends its statements before it is let in
@@ -78,12 +74,7 @@ class Side(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the connection is gone."""
-        self._finished = True
-        transport = self.transport
-        # what belongs to TLS is read below of it
-        if exc is not None and transport is not None and transport.get_extra_info("sslcontext") is None:
-            read_rest(transport, self.data_received)
-        self.closed = self.ended = True
+        self.closed = self.ended = self._finished = True
         self._wake()
         if self.other is not None:
             self.other.resume(_FULL)
@@ -193,16 +184,3 @@ class Side(asyncio.Protocol):
         self._finished = True
         if self.transport is not None and not self.closed:
             self.transport.abort()
-
-
-def read_rest(transport: asyncio.BaseTransport, received: Callable[[bytes], None]) -> None:
-    """Hand on what the kernel holds of a connection that has failed, while its protocol is told so.
-
-    Whoever gives up says why and closes, with something unread; if we write before we read, the write fails,
-    and the event loop gives the connection up with those last words in it.
-    """
-    descriptor = transport.get_extra_info("socket").fileno()
-    # until nothing is left, or it was reset
-    with contextlib.suppress(OSError):
-        while data := os.read(descriptor, _PIECE):
-            received(data)

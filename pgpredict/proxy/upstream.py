@@ -8,11 +8,10 @@ import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .errors import ServerUnreachable
 from .probe import ask
-from .side import Side, read_rest
+from .server_side import ServerSide
 from .startup import SSL_REQUEST
 
 DEFAULT_PORT = 5432
@@ -117,7 +116,7 @@ class Upstream:
         """Whether the proxy has a certificate for the server."""
         return bool(self._parameters.get("sslcert"))
 
-    async def connect(self, *, encrypted: bool) -> tuple[Side, bool]:
+    async def connect(self, *, encrypted: bool) -> tuple[ServerSide, bool]:
         """Return a connection to the server, and whether it is encrypted.
 
         :param encrypted: whether to ask for it; with sslmode ``prefer`` the server may have it otherwise
@@ -143,9 +142,9 @@ class Upstream:
                 "is it running? the proxy's setting 'server' says where it is looked for",
             ) from error
 
-    async def _plain(self) -> Side:
+    async def _plain(self) -> ServerSide:
         loop = asyncio.get_running_loop()
-        side = Side()
+        side = ServerSide()
         if self.is_unix:
             await loop.create_unix_connection(lambda: side, self.path)
         else:
@@ -153,18 +152,21 @@ class Upstream:
             keep_alive(transport.get_extra_info("socket"))
         return side
 
-    async def _encrypted(self, context: ssl.SSLContext) -> tuple[Side, bool]:
+    async def _encrypted(self, context: ssl.SSLContext) -> tuple[ServerSide, bool]:
         side = await self._plain()
         try:
             encrypted = self._is_direct or await self._negotiate(side)
             if encrypted:
-                await start_tls(side, context, self._parameters.get("host") or self.host)
+                if side.has_more:
+                    # bytes from before the encryption must never be taken for bytes from within
+                    raise ServerUnreachable(f"the server at {self.name} sent unencrypted data before TLS")
+                await side.start_tls(context, self._parameters.get("host") or self.host)
         except BaseException:  # also if the client has gone meanwhile, or the time is over
             side.abort()
             raise
         return side, encrypted
 
-    async def _negotiate(self, side: Side) -> bool:
+    async def _negotiate(self, side: ServerSide) -> bool:
         """Ask whether the server encrypts."""
         side.write(SSL_REQUEST)
         answer = await side.read(1)
@@ -175,57 +177,7 @@ class Upstream:
                 f"the server at {self.name} does not support TLS, which sslmode={self._mode} asks for",
                 "switch TLS on in the server, or choose another sslmode for the proxy's setting 'server'",
             )
-        if side.has_more:
-            # bytes from before the encryption must never be taken for bytes from within
-            raise ServerUnreachable(f"the server at {self.name} sent unencrypted data after its SSL response")
         return True
-
-
-async def start_tls(side: Side, context: ssl.SSLContext, name: str) -> None:
-    """Encrypt a connection to a server.
-
-    :param name: of the server
-    :raises ssl.SSLError: if the server cannot be trusted
-    :raises ConnectionError: if the handshake fails
-    """
-    plain = side.transport
-    if plain is None:
-        raise ConnectionResetError
-    loop = asyncio.get_running_loop()
-    upgraded = await loop.start_tls(plain, side, context, server_hostname=name)
-    if upgraded is None:
-        raise ConnectionResetError("the connection ended during the TLS handshake")
-    side.connection_made(upgraded)
-    plain.set_protocol(Thorough(plain))
-
-
-class Thorough(asyncio.BufferedProtocol):
-    """Stands before the TLS of a connection, so that it hears the last words of one that has failed.
-
-    :param plain: the connection, with TLS for its protocol
-    """
-
-    def __init__(self, plain: asyncio.Transport) -> None:
-        # one of uvloop's own, which has the methods of a BufferedProtocol, but is none
-        tls: Any = plain.get_protocol()
-        self._plain, self._tls = plain, tls
-        # bytes go where they went
-        for name in ("get_buffer", "buffer_updated", "eof_received", "pause_writing", "resume_writing"):
-            setattr(self, name, getattr(tls, name))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See :func:`~pgpredict.proxy.side.read_rest`."""
-        if exc is not None:
-            read_rest(self._plain, self._take)
-        self._tls.connection_lost(exc)
-
-    def _take(self, data: bytes) -> None:
-        while data:
-            buffer = self._tls.get_buffer(len(data))
-            count = min(len(data), len(buffer))
-            buffer[:count] = data[:count]
-            self._tls.buffer_updated(count)
-            data = data[count:]
 
 
 def keep_alive(sock: socket.socket) -> None:
