@@ -46,7 +46,7 @@ def start(
     with open_log(log, cluster.account) as output:
         begun = log.stat().st_size
         child = start_daemon(command, env=environment, account=cluster.account, log=output)
-    record = {"pid": child.pid, "created": psutil.Process(child.pid).create_time(), **further}
+    record = {"pid": child.pid, "started": ticks_at_start(child.pid), **further}
     write_atomically(record_path(cluster, name), json.dumps(record), 0o600, cluster.account)
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and child.poll() is None:
@@ -127,13 +127,26 @@ def process_of(cluster: Cluster, name: str) -> psutil.Process | None:
         process = psutil.Process(int(record["pid"]))
         # process ids are used again: the time of its start tells it apart; the account, who could write
         # anything there, that root ends no process of anybody else
-        same = (
-            abs(process.create_time() - float(record["created"])) < 0.05
-            and process.uids().real == cluster.account.uid
-        )
+        same = _is_of(process, record) and process.uids().real == cluster.account.uid
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-    except (psutil.Error, KeyError, ValueError):
+    except (psutil.Error, OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def _is_of(process: psutil.Process, record: Mapping[str, Any]) -> bool:
+    if "started" in record:
+        return ticks_at_start(process.pid) == int(record["started"])
+    # by an older version
+    return abs(process.create_time() - float(record["created"])) < 0.05
+
+
+def ticks_at_start(pid: int) -> int:
+    """Return when a process was started, in ticks since the machine was.
+
+    As a time of day it would be another one once somebody sets the clock.
+    """
+    # the name, in parentheses, may have any character in it
+    return int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
 
 
 def stop(cluster: Cluster, name: str, patience: float = STOP_TIMEOUT) -> bool:

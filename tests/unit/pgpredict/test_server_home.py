@@ -15,9 +15,10 @@ import pytest
 from pgpredict.connection import resolve_dsn
 from pgpredict.errors import InvalidInput, ServerError
 from pgpredict.server import Cluster, Home, ServerInstall, default_home
-from pgpredict.server.account import make_directory, run, server_account
+from pgpredict.server.account import Account, make_directory, run, server_account
 from pgpredict.server.cluster import open_log
 from pgpredict.server.configuration import render, settings
+from pgpredict.server.daemon import ticks_at_start
 from pgpredict.server.home import MARKER, MAX_RUN_PATH, write_atomically
 from pgpredict.server.install import find_system_servers
 from pgpredict.server.queries import query
@@ -202,7 +203,28 @@ def test_runtimes_record_is_no_way_to_end_processes_of_others(tmp_path: Path) ->
     home.run.mkdir()
     cluster = Cluster(home, ServerInstall("15.0", tmp_path, tmp_path, tmp_path))
     process = psutil.Process()
-    record = {"pid": process.pid, "created": process.create_time()}
-    (home.run / "runtime.json").write_text(json.dumps(record))
     ours = process.uids().real == cluster.account.uid
-    assert (runtime_process(cluster) is not None) == ours
+    for record in (
+        {"pid": process.pid, "started": ticks_at_start(process.pid)},
+        # of an older version
+        {"pid": process.pid, "created": process.create_time()},
+    ):
+        (home.run / "runtime.json").write_text(json.dumps(record))
+        assert (runtime_process(cluster) is not None) == ours
+
+
+def test_processes_are_known_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which moves the time of the machine's start, and with it that of every process."""
+    home = Home(tmp_path)
+    home.run.mkdir()
+    cluster = Cluster(home, ServerInstall("15.0", tmp_path, tmp_path, tmp_path))
+    monkeypatch.setattr(cluster, "account", Account("ours", os.getuid(), os.getgid(), switch=False))
+    process = psutil.Process()
+    record = {"pid": process.pid, "started": ticks_at_start(process.pid)}
+    (home.run / "runtime.json").write_text(json.dumps(record))
+    before, booted = process.create_time(), psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 60)
+    assert psutil.Process().create_time() == before + 60
+    assert runtime_process(cluster) is not None
+    (home.run / "runtime.json").write_text(json.dumps({**record, "started": record["started"] + 1}))
+    assert runtime_process(cluster) is None
