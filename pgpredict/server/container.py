@@ -126,7 +126,10 @@ def settings_of(process: psutil.Process) -> ProxySettings:
 
 def check_proxy(process: psutil.Process) -> Iterator[Check]:
     """Look whether the server can be reached through a proxy, by its own word where it serves ``/health``."""
-    settings = settings_of(process)
+    try:
+        settings = settings_of(process)
+    except psutil.NoSuchProcess:
+        return  # it has ended since it was found
     name = f"the proxy, process {process.pid},"
     mend = "see what 'docker compose logs proxy' tells, and whether the database's container is healthy"
     # of that address only: a client that speaks HTTP to the others is one that the proxy refuses, and counts
