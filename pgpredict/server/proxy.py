@@ -13,7 +13,8 @@ from .daemon import base_environment, interpreter, process_of, read_record, star
 from .private import SILENT, Progress
 
 NAME = "proxy"
-START_TIMEOUT = 30
+#: seconds until it answers; a machine may be busy with other things, and who has ended is not waited for
+START_TIMEOUT = 60
 #: that running statements get when it is stopped
 DRAIN_SECONDS = 5
 

@@ -20,8 +20,8 @@ from .daemon import base_environment, interpreter, process_of, read_record, star
 from .database import RUNTIME_ROLE
 from .private import SILENT, Progress
 
-#: seconds until the runtime answers; it imports NumPy and ONNX Runtime
-START_TIMEOUT = 60
+#: seconds until the runtime answers; it imports NumPy and ONNX Runtime, on a machine that may be busy
+START_TIMEOUT = 120
 NAME = "runtime"
 
 
