@@ -11,8 +11,6 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Timer;
-import java.util.TimerTask;
 import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
 import org.postgresql.util.PSQLException;
@@ -21,16 +19,18 @@ import org.postgresql.util.PSQLException;
 public final class Client {
     private static final String PREDICT = "SELECT PREDICT(weight USING ?::float8 AS a) AS p";
 
+    private final String address;
     private final Connection connection;
     private final Map<String, Object> seen = new LinkedHashMap<>();
 
-    private Client(Connection connection) {
+    private Client(String address, Connection connection) {
+        this.address = address;
         this.connection = connection;
     }
 
     public static void main(String[] arguments) throws Exception {
         try (Connection connection = DriverManager.getConnection(arguments[0])) {
-            Client client = new Client(connection);
+            Client client = new Client(arguments[0], connection);
             client.values();
             client.results();
             client.failures();
@@ -123,26 +123,33 @@ public final class Client {
         seen.put("rolled_back", rows("SELECT count(*) FROM plain WHERE id = 3").get(0).get(0));
         seen.put("after", predict(2.0));
         try (Statement statement = connection.createStatement()) {
-            new Timer(true).schedule(new TimerTask() {
-                @Override
-                public void run() {
-                    try {
-                        statement.cancel();
-                    } catch (SQLException error) {
-                        throw new IllegalStateException(error);
-                    }
-                }
-            }, 300);
+            Thread canceling = new Thread(() -> cancel(statement));
+            canceling.setDaemon(true);
+            canceling.start();
             statement.executeQuery("SELECT pg_sleep(30), 'PREDICT'");
         } catch (SQLException error) {
             seen.put("canceled", error.getSQLState());
         }
     }
 
+    /** Cancels a statement once it sleeps: a request that comes before is for nothing. */
+    private void cancel(Statement running) {
+        String sleeps = "SELECT 1 FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'PgSleep'";
+        try (Connection watching = DriverManager.getConnection(address);
+                Statement statement = watching.createStatement()) {
+            while (!statement.executeQuery(sleeps).next()) {
+                Thread.sleep(20);
+            }
+            running.cancel();
+        } catch (SQLException | InterruptedException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
     private void notifications() throws SQLException {
         execute("LISTEN channel");
         execute("NOTIFY channel, 'hello'");
-        PGNotification[] notified = connection.unwrap(PGConnection.class).getNotifications(10_000);
+        PGNotification[] notified = connection.unwrap(PGConnection.class).getNotifications(60_000);
         seen.put("notified", List.of(notified[0].getName(), notified[0].getParameter()));
     }
 

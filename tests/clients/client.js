@@ -19,7 +19,15 @@ async function canceled () {
   const query = new Query("SELECT pg_sleep(30), 'PREDICT'")
   const ended = new Promise((resolve) => query.once('error', resolve))
   client.query(query)
-  setTimeout(() => new Client().cancel(client, query), 300)
+  // a request to cancel one that has not begun is for nothing
+  const watching = new Client()
+  await watching.connect()
+  const sleeps = "SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'PgSleep'"
+  while ((await watching.query(sleeps)).rowCount === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  await watching.end()
+  new Client().cancel(client, query)
   const { code } = await ended
   await client.end()
   return code

@@ -6,9 +6,11 @@ import json
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 import django
+import psycopg
 from django.conf import settings
 
 NAMES = {"NAME": "PGDATABASE", "USER": "PGUSER", "PASSWORD": "PGPASSWORD", "HOST": "PGHOST", "PORT": "PGPORT"}
@@ -62,6 +64,15 @@ def failure(query: str, *parameters: Any) -> Any:
     raise AssertionError("this should have failed")
 
 
+def cancel(running: psycopg.Connection[Any]) -> None:
+    """Cancel a statement once it sleeps: a request that comes before is for nothing."""
+    sleeps = "SELECT FROM pg_stat_activity WHERE usename = current_user AND wait_event = 'PgSleep'"
+    with psycopg.connect(autocommit=True) as watching:
+        while watching.execute(sleeps).fetchone() is None:
+            time.sleep(0.02)
+    running.cancel_safe()
+
+
 def main() -> None:
     """Print what is seen."""
     seen: dict[str, Any] = {}
@@ -99,15 +110,15 @@ def main() -> None:
             raise RuntimeError
     except RuntimeError:
         seen["rolled_back"] = Plain.objects.filter(name__in=("three", "four")).count()
-    timer = threading.Timer(0.3, connection.connection.cancel_safe)
-    timer.start()
+    canceling = threading.Thread(target=cancel, args=[connection.connection])
+    canceling.start()
     seen["canceled"] = failure("SELECT pg_sleep(30), 'PREDICT'").sqlstate
-    timer.join()
+    canceling.join()
     seen["after"] = one(PREDICT, 2.0)
     with connection.cursor() as cursor:
         cursor.execute("LISTEN channel; NOTIFY channel, 'hello'")
     seen["notified"] = next(
-        [note.channel, note.payload] for note in connection.connection.notifies(timeout=10, stop_after=1)
+        [note.channel, note.payload] for note in connection.connection.notifies(timeout=60, stop_after=1)
     )
     described = connection.introspection.get_table_description(connection.cursor(), "plain")
     assert [column.name for column in described] == ["id", "name", "value"]

@@ -25,6 +25,7 @@ import pgpredict.psycopg
 import pgpredict.psycopg2
 from tests.fix_clients import Place
 from tests.integration.test_client_hooks import POINT, asyncpg_connection
+from tests.killing import waiting_backend
 
 pytestmark = pytest.mark.one_server
 
@@ -60,16 +61,26 @@ def test_a_signal_in_the_middle_of_a_question(place: Place, legacy: Any, in_tran
         other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
         legacy.autocommit = not in_transaction
         assert one(legacy, "SELECT 1") == 1
-        timer = threading.Timer(1, other.commit)
+        main = threading.get_ident()
+
+        def disturb() -> None:
+            try:
+                waiting_backend(place.database.dsn)
+                signal.pthread_kill(main, signal.SIGALRM)
+                time.sleep(0.3)
+            finally:
+                # the driver waits in C, and Python's handler runs after that
+                other.commit()
+
+        disturbing = threading.Thread(target=disturb)
         before = signal.signal(signal.SIGALRM, ring)
         try:
-            timer.start()
-            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            disturbing.start()
             with pytest.raises(Late):
                 one(legacy, "SELECT PREDICT(weight) FROM locked")
         finally:
+            disturbing.join()
             signal.signal(signal.SIGALRM, before)
-            timer.join()
     assert one(legacy, "SELECT 2") == 2
     assert one(legacy, POINT) == 20.0
 
@@ -119,7 +130,7 @@ async def lost(place: Place, *, in_transaction: bool) -> None:
     with place.direct.connect(autocommit=False) as other:
         other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
         asked = asyncio.create_task(connection.fetch("SELECT PREDICT(weight) FROM locked"))
-        await asyncio.sleep(0.5)
+        await asyncio.to_thread(waiting_backend, place.database.dsn)
         with place.database.connect() as admin:
             admin.execute("SELECT pg_terminate_backend(%s)", [connection.get_server_pid()])
         with pytest.raises(asyncpg.PostgresConnectionError, match="closed in the middle"):
@@ -169,7 +180,7 @@ async def waiting_pool(place: Place) -> None:
     configure = pgpredict.psycopg.install_async
     async with (
         psycopg_pool.AsyncConnectionPool(
-            place.direct.dsn, min_size=1, configure=configure, open=False, timeout=20
+            place.direct.dsn, min_size=1, configure=configure, open=False, timeout=60
         ) as pool,
         pool.connection() as connection,
     ):
@@ -180,7 +191,7 @@ def test_psycopgs_pools(place: Place) -> None:
     asyncio.run(waiting_pool(place))
     with (
         psycopg_pool.ConnectionPool(
-            place.direct.dsn, min_size=1, configure=pgpredict.psycopg.install, open=True, timeout=20
+            place.direct.dsn, min_size=1, configure=pgpredict.psycopg.install, open=True, timeout=60
         ) as pool,
         pool.connection() as connection,
     ):

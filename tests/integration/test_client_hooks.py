@@ -23,7 +23,10 @@ from pgpredict.catalog import ConnectionCatalog, Deployments
 from rewriter import CachedRewriter, rewrite, rewrite_async
 from tests.fix_clients import Address, Place
 from tests.fix_proxy import store_weight
+from tests.killing import waiting_backend
 
+#: seconds after which nothing is asked again for its age alone, whenever the machine was started
+FOREVER = 1e9
 POINT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
 
 
@@ -281,7 +284,7 @@ def test_a_cancel_request_for_a_question_ends_the_statement(place: Place) -> Non
             with place.direct.connect(autocommit=False) as other:
                 other.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
                 task = asyncio.create_task(connection.execute("SELECT PREDICT(weight) FROM locked"))
-                await asyncio.sleep(0.5)
+                await asyncio.to_thread(waiting_backend, place.database.dsn)
                 assert not task.done()
                 task.cancel()
                 with pytest.raises((asyncio.CancelledError, psycopg.errors.QueryCanceled)):
@@ -346,15 +349,18 @@ def test_rewriting_with_awaited_answers(place: Place) -> None:
 
 
 def test_what_is_kept_until_a_deployment_is_heard_of(place: Place) -> None:
-    with Deployments(place.database.dsn, seconds=3600) as deployments, place.database.connect() as connection:
-        assert deployments.wait(30)
+    with (
+        Deployments(place.database.dsn, seconds=FOREVER) as deployments,
+        place.database.connect() as connection,
+    ):
+        assert deployments.wait(60)
         cached, catalog = CachedRewriter(), ConnectionCatalog(connection, deployments)
         for _ in range(3):
             cached.rewrite(POINT, catalog)
         assert (cached.hits, cached.misses) == (2, 1)
         pgpredict.psycopg.install(connection, deployments)
         assert connection.execute(POINT.encode()).fetchone() == (20.0,)
-        before, until = deployments.number, time.monotonic() + 10
+        before, until = deployments.number, time.monotonic() + 60
         with place.database.connect() as other:
             store_weight(other, 7.0)
         while deployments.number == before:
@@ -389,13 +395,13 @@ def test_what_is_kept_until_a_deployment_is_heard_of(place: Place) -> None:
 
 def test_a_listener_that_was_cut_off_comes_back(place: Place) -> None:
     with Deployments(place.database.dsn) as deployments, place.database.connect() as connection:
-        assert deployments.wait(30)
+        assert deployments.wait(60)
         before = deployments.number
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'LISTEN pgpredict'"
             " AND datname = current_database()"
         )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while deployments.number == before or not deployments.hears:
             assert time.monotonic() < until
             time.sleep(0.01)

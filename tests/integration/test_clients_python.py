@@ -115,7 +115,7 @@ async def with_asyncpg(place: Place, hooked: bool) -> None:
         "channel", lambda _, __, channel, payload: heard.put_nowait([channel, payload])
     )
     await connection.execute("NOTIFY channel, 'hello'")
-    seen["notified"] = await asyncio.wait_for(heard.get(), 10)
+    seen["notified"] = await asyncio.wait_for(heard.get(), 60)
     await connection.remove_listener("channel", lambda *_: None)
     compare(seen)
     await connection.copy_records_to_table("plain", records=[(i, None, float(i)) for i in range(100, 1100)])
@@ -177,9 +177,16 @@ def test_psycopg2(place: Place, hooked: bool) -> None:
     seen["failed"] = failed.value.pgcode
     connection.rollback()
     seen["rolled_back"] = one("SELECT count(*) FROM plain WHERE id = 3")
-    threading.Timer(0.3, connection.cancel).start()
+
+    def cancel() -> None:
+        place.wait_sleeping()
+        connection.cancel()
+
+    canceling = threading.Thread(target=cancel)
+    canceling.start()
     with pytest.raises(psycopg2.errors.QueryCanceled) as canceled:
         cursor.execute(SLEEP)
+    canceling.join()
     seen["canceled"] = canceled.value.pgcode
     connection.rollback()
     connection.autocommit = True
@@ -210,7 +217,7 @@ async def with_psycopg(place: Place, hooked: bool) -> None:
             cursors = [await connection.execute(predict, (float(number),)) for number in range(50)]
         assert [(await cursor.fetchone() or ())[0] for cursor in cursors] == EXPECTED["prepared"]
         task = asyncio.create_task(connection.execute(SLEEP))
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(place.wait_sleeping)
         task.cancel()
         with pytest.raises((asyncio.CancelledError, psycopg.errors.QueryCanceled)):
             await task

@@ -9,7 +9,6 @@ import contextlib
 import os
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pgpredict.server.foreign import set_socket
 from pgpredict.service import SERVICES, Settings, render, surroundings, systemd
 from pgpredict.service.surroundings import find_account, server_uids, usable_interpreter
 from tests import summing
+from tests.fix_clients import SLEEPS
 from tests.fix_proxy import PREDICT, free_port, store_weight
 from tests.fix_runtime import eventually
 from tests.fix_server import Database
@@ -132,9 +132,10 @@ def test_proxy_serves_reloads_and_drains(
         with pytest.raises(psycopg.OperationalError, match="the proxy takes 1"):
             psycopg.connect(dsn)
         # what runs may finish
-        connection.pgconn.send_query(b"SELECT 'done', pg_sleep(1)")
+        connection.pgconn.send_query(b"SELECT 'done', pg_sleep(3)")
         connection.pgconn.flush()
-        time.sleep(0.3)
+        with database.connect() as watching:
+            eventually(lambda: watching.execute(SLEEPS).fetchone() is not None)
         unit.process.terminate()
         eventually(lambda: "event=drain" in unit.log.read_text())
         while connection.pgconn.is_busy():
@@ -143,7 +144,7 @@ def test_proxy_serves_reloads_and_drains(
         assert result is not None
         assert result.get_value(0, 0) == b"done"
     # it was told once, and systemd says no more
-    assert unit.process.wait(20) == 0
+    assert unit.process.wait(60) == 0
 
 
 def test_settings_that_are_wrong_end_it_with_a_message(directory: Path) -> None:
@@ -165,7 +166,7 @@ def pgpredict(*words: str, user: int | None = None) -> subprocess.CompletedProce
         env={**os.environ, "COLUMNS": "200", "HOME": "/nonexistent"},
         user=user,
         extra_groups=None if user is None else [],
-        timeout=120,
+        timeout=240,
     )
 
 
