@@ -68,13 +68,18 @@ class RunningRuntime:
 
     def wait_ready(self) -> dict[str, Any]:
         """Wait for its first answer, the status."""
-        return eventually(self.status, NotRunning, OSError)
 
-    def client(self, timeout: float = 30) -> RuntimeClient:
+        def answer() -> dict[str, Any]:
+            assert self.process.poll() is None, "the runtime has ended"
+            return self.status()
+
+        return eventually(answer, NotRunning, OSError)
+
+    def client(self, timeout: float = 60) -> RuntimeClient:
         return RuntimeClient(self.path, timeout)
 
     def status(self) -> dict[str, Any]:
-        with self.client(2) as client:
+        with self.client() as client:
             return client.status()
 
     @property
@@ -84,8 +89,11 @@ class RunningRuntime:
         return pid
 
 
-def eventually(probe: Callable[[], T], *errors: type[BaseException], seconds: float = 30) -> T:
-    """Return the probe's first true result; fail after some time with its last error."""
+def eventually(probe: Callable[[], T | None], *errors: type[BaseException], seconds: float = 120) -> T:
+    """Return the probe's first true result; fail after some time with its last error.
+
+    The time is for machines that are busy with other things; who has a result does not wait for it.
+    """
     deadline = time.monotonic() + seconds
     while True:
         failure: BaseException | None = None

@@ -35,26 +35,32 @@ def test_a_killed_worker_is_replaced_and_callers_wait() -> None:
 
 def test_a_worker_that_dies_again_and_again_is_not_started_in_a_rush() -> None:
     with RunningRuntime(NO_SERVER) as runtime:
-        for _ in range(3):
-            os.kill(eventually(lambda: runtime.worker, NotRunning), signal.SIGKILL)
-        told = eventually(lambda: refused(runtime))
+        # the pauses grow: who was not there to see one kills the next worker
+        for _ in range(6):
+            worker = eventually(lambda: runtime.worker, NotRunning)
+            os.kill(worker, signal.SIGKILL)
+            told = eventually(lambda worker=worker: refused(runtime, worker))  # type: ignore[misc]
+            if told != BACK:
+                break
         assert "is being restarted" in told
-        assert eventually(lambda: runtime.status(), NotRunning)["restarts"] >= 3
+        assert eventually(lambda: runtime.status(), NotRunning)["restarts"] >= 2
 
 
-def refused(runtime: RunningRuntime) -> str:
+BACK = "there is another worker"
+
+
+def refused(runtime: RunningRuntime, worker: int) -> str:
     try:
-        runtime.status()
+        return BACK if runtime.worker != worker else ""
     except NotRunning as error:
         return error.message if "restarted" in error.message else ""
-    return ""
 
 
 def test_a_frozen_worker_is_replaced() -> None:
     with RunningRuntime(NO_SERVER) as runtime:
         worker = runtime.worker
         freeze(worker)
-        eventually(lambda: runtime.status()["pid"] != worker, NotRunning, seconds=60)
+        eventually(lambda: runtime.status()["pid"] != worker, NotRunning)
         assert not is_alive(worker)
 
 
@@ -92,7 +98,7 @@ def test_a_signal_ends_it_cleanly(number: signal.Signals) -> None:
         worker = runtime.worker
         with runtime.client():  # an idle connection holds nothing up
             runtime.process.send_signal(number)
-            assert runtime.process.wait(20) == 0
+            assert runtime.process.wait(60) == 0
         assert not is_alive(worker)
         assert not runtime.path.exists()
         assert "event=drain" in runtime.log.read_text()
@@ -143,4 +149,4 @@ def test_a_server_that_is_not_there_is_an_answer() -> None:
 
 def run_runtime(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pgpredict", "runtime", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
