@@ -57,7 +57,7 @@ def test_a_row_that_changes_meanwhile_is_predicted_anew(changing: Database, chan
             while watching.execute(waits, (connection.info.backend_pid,)).fetchone() != (1,):
                 time.sleep(0.01)
         other.commit()
-        updating.join(30)
+        updating.join()
         assert count(connection) == 0
 
 
@@ -74,7 +74,7 @@ def test_a_row_that_no_longer_fits_is_left_alone(changing: Database) -> None:
             while watching.execute(waits, (connection.info.backend_pid,)).fetchone() != (1,):
                 time.sleep(0.01)
         other.commit()
-        deleting.join(30)
+        deleting.join()
         assert count(connection, "SELECT count(*) FROM d.changing WHERE id = 1") == 1
         assert count(connection, "SELECT count(*) FROM d.changing WHERE distance < 500") == 0
 
