@@ -34,7 +34,7 @@ EXAMPLES = ROOT / "docs/examples"
 APPLICATIONS = ("django", "fastapi")
 #: the port of the READMEs
 PORT = "8000"
-START_SECONDS = 60
+START_SECONDS = 180
 #: the job's command, and its table
 JOBS = {
     "fastapi": ("python -m departures.forecast", "departure_forecasts"),
@@ -61,7 +61,7 @@ class Site:
 
     def get(self, path: str) -> httpx.Response:
         """Ask for a page, as a browser does."""
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=60)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=120)
 
     def page(self, path: str) -> str:
         """Return a page that there is."""
@@ -113,7 +113,7 @@ def shell(name: str, address: Address, command: str, **more: str) -> subprocess.
         env={**environment(address), **more},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 
