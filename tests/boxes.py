@@ -107,7 +107,7 @@ class Box:
     def refused(self, **further: str) -> str:
         """Start it, and return what it says when it does not want to."""
         running = self.start(**further)
-        code = running.process.wait(60)
+        code = running.process.wait(240)
         said = running.said()
         assert code == 1, said
         assert "Traceback" not in said
@@ -154,7 +154,7 @@ class Running:
             text=True,
         )
 
-    def execute(self, *words: str, timeout: float = 60, **further: str) -> subprocess.CompletedProcess[str]:
+    def execute(self, *words: str, timeout: float = 240, **further: str) -> subprocess.CompletedProcess[str]:
         """Run a program in it to its end."""
         with self.popen(*words, **further) as process:
             output, errors = process.communicate(timeout=timeout)
@@ -166,7 +166,7 @@ class Running:
         done = self.execute(*words)
         return (done.stdout + done.stderr).strip()
 
-    def wait_ready(self, seconds: float = 60) -> None:
+    def wait_ready(self, seconds: float = 240) -> None:
         """Wait until the server answers."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -179,7 +179,7 @@ class Running:
     def stop(self) -> int:
         """Stop it as engines do; return the exit code."""
         self.signal(signal.SIGINT)
-        return self.process.wait(60)
+        return self.process.wait(240)
 
 
 @contextlib.contextmanager
