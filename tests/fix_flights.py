@@ -19,7 +19,7 @@ from onnx_models.training import Options, Trained
 from pgpredict.catalog import ConnectionCatalog
 from pgpredict.demo import data, steps
 from rewriter import rewrite
-from tests.fix_server import TEMPLATE, Database, Server
+from tests.fix_server import TEMPLATE, Database, Server, alone
 
 #: the join that the models of the demo are trained on and predict
 SOURCES = """
@@ -52,7 +52,7 @@ def copy_database(server: Server, template: str, prefix: str) -> Database:
     name = f"{prefix}_{next(_copies)}_{secrets.token_hex(3)}"
     with server.admin() as connection:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        alone(connection, statement.format(sql.Identifier(name), sql.Identifier(template)))
     return Database(name, server.dsn(name), server)
 
 

@@ -28,7 +28,7 @@ BOOT = Path(__file__).parent / "hosts" / "boot"
 SYSTEMD = Path("/lib/systemd/systemd")
 #: cgroups of the hosts' own, as systemd wants the whole tree to itself
 CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
-BOOT_SECONDS = 90
+BOOT_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Host:
         network: bool = False,
         check: bool = True,
         environment: Mapping[str, str] = {},
-        timeout: float = 300,
+        timeout: float = 600,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the host's shell.
 
@@ -77,11 +77,11 @@ class Host:
         assert not check or ended.returncode == 0, f"{command}\n{ended.stdout}"
         return ended
 
-    def output(self, command: str, *, account: str | None = None, timeout: float = 300) -> str:
+    def output(self, command: str, *, account: str | None = None, timeout: float = 600) -> str:
         """Run a command that must not fail, and return what it printed."""
         return self.run(command, account=account, timeout=timeout).stdout.strip()
 
-    def eventually(self, command: str, seconds: float = 60) -> str:
+    def eventually(self, command: str, seconds: float = 240) -> str:
         """Run a command again and again until it succeeds, and return what it printed."""
         deadline = time.monotonic() + seconds
         while True:

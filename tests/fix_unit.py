@@ -22,7 +22,7 @@ import psutil
 
 from pgpredict.server.account import Account, make_directory
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 def parse(text: str) -> dict[str, list[str]]:

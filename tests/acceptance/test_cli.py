@@ -25,7 +25,7 @@ def pgpredict(*words: str, environment: Mapping[str, str]) -> subprocess.Complet
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

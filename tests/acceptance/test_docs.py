@@ -59,7 +59,7 @@ WITH_EXAMPLES = [
 ]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=named)
 def test_examples_run(own_flights: Flights, proxy: RunningProxy, page: Path, tmp_path: Path) -> None:
     with own_flights.connect() as connection:

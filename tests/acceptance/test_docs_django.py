@@ -27,7 +27,7 @@ FILE = re.compile(r"# (\S+\.py)\n")
 SHELL = "import django; django.setup(); exec(compile(open({!r}).read(), {!r}, 'exec'))"
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("way", ["engine", "proxy"])
 @pytest.mark.one_server
 def test_the_project_works(own_flights: Flights, proxy: RunningProxy, tmp_path: Path, way: str) -> None:

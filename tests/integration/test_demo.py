@@ -61,7 +61,7 @@ def run_demo(home: Home) -> Program:
     return Program("demo", environment={"PGPREDICT_HOME": str(home.path)})
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_killed_at_every_step_the_next_run_carries_on(home: Home) -> None:
     for moment, victim in MOMENTS:
         with run_demo(home) as program:

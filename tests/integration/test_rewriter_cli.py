@@ -19,7 +19,7 @@ from tests.fix_server import Database
 def run(database: Database, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     dsn = make_conninfo(database.dsn, options="-csearch_path=d,public")
     command = [sys.executable, "-m", "pgpredict", arguments[0], "--dsn", dsn, *arguments[1:]]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=240, check=False)
 
 
 def test_rewrite_prints_what_postgresql_gets(statements_database: Database, tmp_path: Path) -> None:

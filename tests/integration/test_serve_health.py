@@ -61,9 +61,9 @@ def test_it_asks_where_the_proxy_says(server: Server, tmp_path: Path, address: s
     if how != "file":
         options += ["--http", "127.0.0.1:1", f"--http={place}"]
     with proxy_as_process_1(*options) as process:
-        eventually(lambda: ask(process) == (0, ""), seconds=30)
+        eventually(lambda: ask(process) == (0, ""))
 
 
 def test_it_says_what_is_missing() -> None:
     with proxy_as_process_1() as process:
-        eventually(lambda: "give it --http 127.0.0.1:9187" in ask(process)[1], seconds=30)
+        eventually(lambda: "give it --http 127.0.0.1:9187" in ask(process)[1])

@@ -52,14 +52,14 @@ def pgpredict(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PGPREDICT_HOME": str(home.path)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 
 
 def wait_for_end(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(30)
+        psutil.Process(pid).wait(120)
 
 
 def test_up_and_down_can_be_repeated(local_home: Home) -> None:
@@ -126,7 +126,7 @@ def test_killed_runtime_comes_back(local_home: Home) -> None:
     process = runtime_process(cluster)
     assert process is not None
     process.kill()
-    process.wait(30)
+    process.wait(120)
     assert [check.name for check in failures(local_home)] == ["runtime"]
     assert pgpredict(local_home, "status").returncode == 1
     started = up(local_home)
@@ -143,7 +143,7 @@ def test_killed_or_frozen_proxy_comes_back(local_home: Home) -> None:
         port = proxy_port(cluster)
         harm(process)
         if harm is psutil.Process.kill:
-            process.wait(30)
+            process.wait(120)
             assert pgpredict(local_home, "status").returncode == 1
             said = pgpredict(local_home, "psql", "-Atc", "SELECT 42")
             assert said.stdout == "42\n"
