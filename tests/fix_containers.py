@@ -187,14 +187,14 @@ class Project:
         except (KeyError, Failed):
             return False
 
-    def wait_well(self, name: str, seconds: float = 60) -> None:
+    def wait_well(self, name: str, seconds: float = 240) -> None:
         """Wait until a service is well."""
         try:
             eventually(lambda: self.well(name), seconds=seconds)
         except AssertionError as error:
             raise AssertionError(f"{name} does not get well: {self.engine.logs(name)}") from error
 
-    def wait_sick(self, name: str, seconds: float = 20) -> Result:
+    def wait_sick(self, name: str, seconds: float = 240) -> Result:
         """Wait until a service is not well."""
         found: list[Result] = []
 
@@ -222,7 +222,7 @@ class Project:
                     "dbname": "pgpredict",
                     "user": "postgres",
                     "password": SUPERUSER_PASSWORD,
-                    "connect_timeout": 10,
+                    "connect_timeout": 60,
                     "autocommit": True,
                     **further,
                 }

@@ -140,7 +140,7 @@ class Chroot(Engine):
 
     def _first(self, process: subprocess.Popen[bytes]) -> int:
         """Return the container's first process, as this machine numbers it."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             if children:

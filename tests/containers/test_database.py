@@ -159,7 +159,7 @@ def test_a_first_start_that_is_killed(project: Project, tmp_path: Path) -> None:
     project.change("database", volumes=volumes)
     for kill in (project.engine.kill, lambda name: project.engine.signal(name, "SIGTERM")):
         project.engine.start(project.services["database"])
-        eventually(lambda: "here it waits" in project.engine.logs("database"), seconds=60)
+        eventually(lambda: "here it waits" in project.engine.logs("database"))
         assert not project.well("database")
         kill("database")
         project.engine.wait("database", 20)

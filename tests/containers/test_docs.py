@@ -90,7 +90,7 @@ class Compose:
         assert words == ["-s", "HUP", "proxy"]
         before = self.project.engine.logs("proxy").count("event=reloaded")
         self.project.engine.signal("proxy", "SIGHUP")
-        eventually(lambda: self.project.engine.logs("proxy").count("event=reloaded") > before, seconds=20)
+        eventually(lambda: self.project.engine.logs("proxy").count("event=reloaded") > before)
         return Result(0, "")
 
     def _exec(self, words: list[str], stdin: str) -> Result:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.compose import FILE, TLS
 from tests.fix_containers import RUNTIME_PASSWORD, SUPERUSER_PASSWORD, Project
+from tests.fix_runtime import eventually
 
 from .test_database import make_certificate
 
@@ -95,21 +96,30 @@ def test_a_kill(stack: Project, predicted: list[tuple[object, ...]], name: str) 
     assert (name,) in stack.query("SELECT who FROM kept")
 
 
+def takes_nobody(stack: Project) -> bool:
+    """Tell whether new clients are turned away."""
+    try:
+        stack.query("SELECT 1", connect_timeout=3)
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
 def test_sigterm_lets_statements_of_the_proxy_finish(stack: Project) -> None:
     with contextlib.closing(stack.connect()) as connection:
         results: list[object] = []
         thread = threading.Thread(
-            target=lambda: results.append(connection.execute("SELECT 7 FROM pg_sleep(2)").fetchone())
+            target=lambda: results.append(connection.execute("SELECT 7 FROM pg_sleep(10)").fetchone())
         )
         thread.start()
-        time.sleep(0.5)
+        sleeps = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        eventually(lambda: stack.psql("-c", sleeps).output.strip() == "1")
         stack.engine.signal("proxy", "SIGTERM")
-        time.sleep(0.2)
-        with pytest.raises(psycopg.OperationalError):
-            stack.query("SELECT 1", connect_timeout=3)
+        eventually(lambda: takes_nobody(stack))
+        assert thread.is_alive()
         thread.join()
         assert results == [(7,)]
-    assert stack.engine.wait("proxy", 20) == 0
+    assert stack.engine.wait("proxy", 60) == 0
     stack.restart("proxy")
 
 
@@ -139,7 +149,7 @@ def test_sigterm_lets_predictions_of_the_runtime_finish(stack: Project) -> None:
         pass
     assert thread.is_alive(), results
     stack.engine.signal("runtime", "SIGTERM")
-    assert stack.engine.wait("runtime", 30) == 0
+    assert stack.engine.wait("runtime", 60) == 0
     thread.join()
     assert results == [(3_000_000,)]
     assert "event=drain" in stack.engine.logs("runtime")
@@ -154,7 +164,7 @@ def test_sigterm_of_the_database_waits_for_its_sessions(
         assert connection.execute("SELECT 7 FROM pg_sleep(1)").fetchone() == (7,)
         with pytest.raises(psycopg.OperationalError, match="shutting down"):
             stack.query("SELECT 1")
-    assert stack.engine.wait("database", 30) == 0
+    assert stack.engine.wait("database", 120) == 0
     stack.restart("database")
     stack.wait_well("proxy")
     assert stack.query(PREDICT) == predicted

@@ -6,6 +6,7 @@ With its dependencies fetched as well, on a host: tests/acceptance/test_operate.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -26,7 +27,13 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source.mkdir()
     # a build leaves files behind
     names = ("README.md", "pyproject.toml", "fdw", "onnx_models", "pgpredict", "rewriter", "sql")
-    subprocess.run(["cp", "-R", *(str(ROOT / name) for name in names), source], check=True)
+    # what others compile meanwhile comes and goes
+    ignored = shutil.ignore_patterns("__pycache__")
+    for path in (ROOT / name for name in names):
+        if path.is_dir():
+            shutil.copytree(path, source / path.name, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(path, source)
     pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", directory, source], check=True)
     venv.create(directory / "venv", with_pip=False)
