@@ -149,7 +149,8 @@ class Supervisor:
     def _answers(self) -> bool:
         try:
             with RuntimeClient(self._settings.socket, timeout=_ANSWER_SECONDS) as client:
-                client.status()
+                # a refusal is an answer: a worker whose places are all taken is none that is stuck
+                client.request({"do": "status"})
         except NotRunning:
             return False
         return True
