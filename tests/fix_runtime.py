@@ -107,6 +107,16 @@ def eventually(probe: Callable[[], T | None], *errors: type[BaseException], seco
         time.sleep(0.05)
 
 
+def served(path: Path) -> RuntimeClient | None:
+    """Return a client that a runtime serves; None where the last place is taken, as by its supervisor."""
+    client = RuntimeClient(path, 60)
+    with contextlib.suppress(NotRunning):
+        client.status()
+        return client
+    client.close()
+    return None
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs."""
     with contextlib.suppress(ProcessLookupError):

@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from fdw import protocol
 from fdw.errors import FdwError
 from pgpredict.errors import ServerError
+from pgpredict.runtime.errors import TooManyConnections
 
 from .account import acting_as
 from .cluster import Cluster
@@ -93,10 +94,11 @@ def stop_runtime(cluster: Cluster) -> bool:
 def answers(cluster: Cluster, patience: float) -> bool:
     """Tell whether the runtime answers within ``patience`` seconds."""
     try:
-        ask(cluster, patience)
+        fields = _told(cluster, patience)
     except (ServerError, FdwError):
         return False
-    return True
+    # one whose places are all taken answers with that, and is well
+    return bool(fields.get("ok")) or fields.get("sqlstate") == TooManyConnections.sqlstate
 
 
 def ask(cluster: Cluster, patience: float = 5) -> dict[str, Any]:
@@ -105,6 +107,13 @@ def ask(cluster: Cluster, patience: float = 5) -> dict[str, Any]:
     :param patience: seconds
     :raises ServerError: if it does not answer
     """
+    fields = _told(cluster, patience)
+    if not fields.get("ok"):
+        raise ServerError(f"the runtime refused to tell its status: {fields.get('message')}")
+    return fields
+
+
+def _told(cluster: Cluster, patience: float) -> dict[str, Any]:
     path = str(cluster.home.runtime_socket)
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(patience)
@@ -121,8 +130,6 @@ def ask(cluster: Cluster, patience: float = 5) -> dict[str, Any]:
                 f"the runtime does not answer on {path!r}: {error.strerror or error}",
                 hint="run 'pgpredict up'",
             ) from error
-    if not fields.get("ok"):
-        raise ServerError(f"the runtime refused to tell its status: {fields.get('message')}")
     return fields
 
 

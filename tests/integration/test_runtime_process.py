@@ -8,14 +8,13 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from pgpredict.runtime import RuntimeClient
 from pgpredict.runtime.errors import NotRunning
-from tests.fix_runtime import RunningRuntime, eventually, freeze, is_alive
+from tests.fix_runtime import RunningRuntime, eventually, freeze, is_alive, served
 
 NO_SERVER = "host=/nonexistent"
 
@@ -70,21 +69,11 @@ def test_a_frozen_worker_is_replaced() -> None:
 def test_a_worker_that_takes_no_more_connections_lives_on() -> None:
     """Longer than one may be silent: the supervisor's own connection is among those that are refused."""
     with RunningRuntime(NO_SERVER, "--connections", "1") as runtime, ExitStack() as stack:
-        client = stack.enter_context(eventually(lambda: place(runtime)))
+        client = stack.enter_context(eventually(lambda: served(runtime.path)))
         worker = client.status()["pid"]
         time.sleep(9)
         assert client.status()["pid"] == worker
         assert client.status()["restarts"] == 0
-
-
-def place(runtime: RunningRuntime) -> RuntimeClient | None:
-    """Return a client that is served; None where the supervisor is, at the moment."""
-    client = runtime.client()
-    with suppress(NotRunning):
-        client.status()
-        return client
-    client.close()
-    return None
 
 
 def test_the_worker_dies_with_its_supervisor_and_the_socket_can_be_taken_over() -> None:

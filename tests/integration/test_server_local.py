@@ -35,6 +35,7 @@ from pgpredict.server.proxy import proxy_port, proxy_process, proxy_tcp_dsn
 from pgpredict.server.runtime import ask, runtime_process, stop_runtime
 from pgpredict.server.shadow import extension_files
 from tests import summing
+from tests.fix_runtime import eventually, served
 
 
 def up(home: Home) -> Started:
@@ -175,6 +176,17 @@ def test_frozen_runtime_is_replaced(local_home: Home) -> None:
     assert up(local_home).runtime_started
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     assert ask(cluster)["ok"]
+
+
+def test_a_runtime_whose_places_are_all_taken_is_left_alone(
+    local_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPREDICT_CONNECTIONS", "1")
+    process = runtime_process(up(local_home).cluster)
+    with eventually(lambda: served(local_home.runtime_socket)) as client:
+        assert not up(local_home).runtime_started
+        assert client.status()["ok"]
+    assert runtime_process(current_cluster_of(local_home)) == process
 
 
 def test_two_at_once(local_home: Home) -> None:
