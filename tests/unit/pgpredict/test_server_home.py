@@ -214,17 +214,15 @@ def test_runtimes_record_is_no_way_to_end_processes_of_others(tmp_path: Path) ->
 
 
 def test_processes_are_known_when_the_clock_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which moves the time of the machine's start, and with it that of every process."""
+    """Which moves the time of day at which every process was started."""
     home = Home(tmp_path)
     home.run.mkdir()
     cluster = Cluster(home, ServerInstall("15.0", tmp_path, tmp_path, tmp_path))
     monkeypatch.setattr(cluster, "account", Account("ours", os.getuid(), os.getgid(), switch=False))
-    process = psutil.Process()
-    record = {"pid": process.pid, "started": ticks_at_start(process.pid)}
+    started = ticks_at_start(os.getpid())
+    moved = psutil.Process().create_time() - 60
+    record = {"pid": os.getpid(), "started": started, "created": moved}
     (home.run / "runtime.json").write_text(json.dumps(record))
-    before, booted = process.create_time(), psutil.boot_time()
-    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: booted + 60)
-    assert psutil.Process().create_time() == before + 60
     assert runtime_process(cluster) is not None
-    (home.run / "runtime.json").write_text(json.dumps({**record, "started": record["started"] + 1}))
+    (home.run / "runtime.json").write_text(json.dumps({**record, "started": started + 1}))
     assert runtime_process(cluster) is None
