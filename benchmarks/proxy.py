@@ -304,7 +304,7 @@ def prepared_database(bench: Bench, rows: int, scale: int, say: Say) -> Iterator
 
 def wait_for(bench: Bench) -> None:
     """Wait until all ways lead to the server."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     for way in bench.ways:
         while True:
             try:

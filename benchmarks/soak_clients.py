@@ -30,6 +30,8 @@ APPLICATION = "pgpredict soak"
 # it warns of pipelines that end with their errors, which is what they are for here
 logging.getLogger("psycopg").setLevel(logging.ERROR)
 _RESET = struct.pack("ii", 1, 0)
+#: seconds after which a statement that still runs is cancelled again
+_AGAIN = 10.0
 
 
 class WrongAnswer(Exception):
@@ -156,16 +158,26 @@ def cancel(place: Place) -> None:
         ["SELECT pg_sleep(60)", "SELECT sum(PREDICT(soak_fixed USING i::float8 AS a)) "
          "FROM generate_series(1, 100000000) AS g(i)"]
     )  # fmt: skip
+    first, ended = place.random.uniform(0.05, 0.4), threading.Event()
     with place.connection() as connection:
-        timer = threading.Timer(place.random.uniform(0.05, 0.4), connection.cancel_safe)
-        timer.start()
+
+        def request() -> None:
+            pause = first
+            while not ended.wait(pause):
+                connection.cancel_safe()
+                # again only for a statement that had not begun, on a machine that is busy
+                pause = _AGAIN
+
+        thread = threading.Thread(target=request, daemon=True)
+        thread.start()
         try:
             connection.execute(statement)
             raise WrongAnswer("a statement that was cancelled has ended")
         except errors.QueryCanceled:
             pass
         finally:
-            timer.join()
+            ended.set()
+            thread.join()
         equal(connection.execute("SELECT PREDICT(soak_fixed USING 2.0 AS a)").fetchone(), (20.0,))
 
 

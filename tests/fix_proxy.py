@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,24 @@ from tests.fix_server import Database, Server
 START_SECONDS = 60
 #: of the model that ``store_weight`` stores
 PREDICT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
+#: ports that were given away last, each with a socket that is bound to it
+_held: deque[socket.socket] = deque()
+_HELD = 50
 
 
 def free_port() -> int:
-    """A free TCP port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free TCP port of the loopback address, for a server that takes its time to start.
+
+    Meanwhile nobody is given it who asks for any port: somebody has bound it. With SO_REUSEADDR, which every
+    server sets, it can be bound again and listened on as long as nobody else listens.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    if len(_held) > _HELD:
+        _held.popleft().close()
+    return int(holder.getsockname()[1])
 
 
 @dataclass

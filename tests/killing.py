@@ -10,12 +10,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import psycopg
 from psycopg import sql
+
+from fdw.errors import FdwError
+from pgpredict.errors import ServerError
+from pgpredict.server import Cluster
+from pgpredict.server.runtime import ask
+from tests.fix_runtime import eventually
 
 UNSOUND = Path(__file__).parent / "fixtures" / "unsound.sql"
 #: seconds for anything that one waits for here
@@ -89,19 +96,57 @@ def held_up(dsn: str, relation: str) -> Iterator[None]:
                 connection.rollback()
 
 
-def waiting_backend(dsn: str) -> int:
-    """Wait until one backend of a database waits for a lock, and return its process id."""
+def waiting_backend(dsn: str, event: str = "Lock") -> int:
+    """Wait until one backend of a database waits for a lock, and return its process id.
+
+    :param dsn: of somebody who sees what others wait for
+    :param event: what it waits for instead, or its kind, as PostgreSQL calls it
+    """
     query = """
         SELECT pid FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock' AND state = 'active'
+        WHERE datname = current_database() AND %s IN (wait_event_type, wait_event) AND state = 'active'
     """
     deadline = time.monotonic() + PATIENCE
     with psycopg.connect(dsn, autocommit=True) as connection:
         while time.monotonic() < deadline:
-            if row := connection.execute(query).fetchone():
+            if row := connection.execute(query, (event,)).fetchone():
                 return int(row[0])
             time.sleep(0.02)
     raise AssertionError("nobody waits")
+
+
+@contextlib.contextmanager
+def canceling(connection: psycopg.Connection[Any], dsn: str, event: str = "PgSleep") -> Iterator[None]:
+    """Send one cancel request for a statement that the block runs, as soon as it waits.
+
+    A request that comes before its statement is for nobody.
+
+    :param dsn: of the same database, not by way of what is tested
+    :param event: see :func:`waiting_backend`
+    """
+
+    def cancel() -> None:
+        waiting_backend(dsn, event)
+        connection.cancel_safe(timeout=PATIENCE)
+
+    with ThreadPoolExecutor(1) as other:
+        request = other.submit(cancel)
+        yield
+        request.result()
+
+
+def predicting_worker(cluster: Cluster, other_than: int = 0) -> int:
+    """Wait until a worker of a cluster's runtime computes, and return its process id.
+
+    :param other_than: one that is of no interest
+    """
+
+    def predicting() -> int:
+        told = ask(cluster)
+        worker: int = told["pid"]
+        return worker if worker != other_than and any(model.get("in_use") for model in told["models"]) else 0
+
+    return eventually(predicting, ServerError, FdwError, seconds=PATIENCE)
 
 
 def kill(pid: int) -> None:

@@ -8,6 +8,8 @@ import psutil
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn, Ping
 
+from pgpredict.errors import ServerError
+
 from .cluster import DATABASE, SUPERUSER, Cluster, free_port, is_free
 from .daemon import base_environment, interpreter, process_of, read_record, start, stop
 from .private import SILENT, Progress
@@ -15,6 +17,8 @@ from .private import SILENT, Progress
 NAME = "proxy"
 #: seconds until it answers; a machine may be busy with other things, and who has ended is not waited for
 START_TIMEOUT = 60
+#: ports that are tried
+_ATTEMPTS = 5
 #: that running statements get when it is stopped
 DRAIN_SECONDS = 5
 
@@ -33,21 +37,33 @@ def start_proxy(cluster: Cluster, *, restart: bool = False, progress: Progress =
             return False
         stop_proxy(cluster)
     progress("starting the proxy")
+    for _ in range(_ATTEMPTS):
+        port = _choose_port(cluster)
+        try:
+            start(
+                cluster,
+                NAME,
+                command(cluster, port),
+                base_environment(cluster),
+                ready=lambda: answers(cluster),
+                patience=START_TIMEOUT,
+                library=library,
+            )
+        except ServerError:
+            if is_free(port):
+                raise
+            continue  # somebody else took the port in between
+        return True
+    raise ServerError("no free port was found for the proxy")
+
+
+def _choose_port(cluster: Cluster) -> int:
     port = proxy_port(cluster)
     if not is_free(port):
         port = free_port()
         ports = dict(cluster.home.read_state().get("ports", {}))
         cluster.home.remember(ports={**ports, NAME: port})
-    start(
-        cluster,
-        NAME,
-        command(cluster, port),
-        base_environment(cluster),
-        ready=lambda: answers(cluster),
-        patience=START_TIMEOUT,
-        library=library,
-    )
-    return True
+    return port
 
 
 def command(cluster: Cluster, port: int) -> list[str]:

@@ -7,18 +7,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import psycopg
 import pytest
 
+from pgpredict.server import Cluster
 from pgpredict.server.runtime import runtime_process, start_runtime
 from tests.fix_flights import Flights, rewritten, rows
 from tests.fix_runtime import eventually
 from tests.fix_server import Server
-from tests.killing import kill
+from tests.killing import kill, predicting_worker
 
 #: seconds; the promise is 200 ms, this machine may be busy
-PATIENCE = 10.0
+PATIENCE = 60.0
 #: two million predictions, each of another row; PostgreSQL gathers rows for some seconds before the first
 LONG = """
 INSERT INTO sink SELECT PROBABILITY(late_arrival FOR 'yes' USING *, dep_delay + again AS dep_delay)
@@ -56,17 +56,10 @@ class Running:
         return self.outcome
 
 
-def wait_for_predictions(server: Server) -> int:
-    """Wait until a worker of the runtime computes, and return its process id."""
+@pytest.fixture
+def cluster(server: Server) -> Cluster:
     assert server.cluster is not None
-    cluster = server.cluster
-
-    def busy() -> int:
-        runtime = runtime_process(cluster)
-        workers = runtime.children() if runtime is not None else []
-        return next((worker.pid for worker in workers if worker.cpu_percent(0.2) > 20), 0)
-
-    return eventually(busy, psutil.Error, seconds=60)
+    return server.cluster
 
 
 def assert_lives(connection: psycopg.Connection[Any], process: int) -> None:
@@ -76,10 +69,10 @@ def assert_lives(connection: psycopg.Connection[Any], process: int) -> None:
     assert rows(connection, "SELECT count(*) FROM sink") == [(0,)]
 
 
-def test_cancel(connection: psycopg.Connection[Any], server: Server) -> None:
+def test_cancel(connection: psycopg.Connection[Any], cluster: Cluster) -> None:
     process = connection.info.backend_pid
     running = Running(connection)
-    wait_for_predictions(server)
+    predicting_worker(cluster)
     connection.cancel()
     assert isinstance(running.ended(), psycopg.errors.QueryCanceled)
     assert_lives(connection, process)
@@ -97,36 +90,35 @@ def test_statement_timeout(connection: psycopg.Connection[Any]) -> None:
     assert_lives(connection, process)
 
 
-def test_a_closed_client(connection: psycopg.Connection[Any], own_flights: Flights, server: Server) -> None:
+def test_a_closed_client(connection: psycopg.Connection[Any], own_flights: Flights, cluster: Cluster) -> None:
     client = own_flights.connect()
     process = client.info.backend_pid
     client.pgconn.send_query(rewritten(connection, LONG))
-    wait_for_predictions(server)
+    predicting_worker(cluster)
     client.close()
     present = f"SELECT FROM pg_stat_activity WHERE pid = {process}"
     assert eventually(lambda: rows(connection, present) == [], seconds=PATIENCE)
     assert rows(connection, "SELECT count(*) FROM sink") == [(0,)]
 
 
-def test_a_killed_worker_does_not_matter(connection: psycopg.Connection[Any], server: Server) -> None:
+def test_a_killed_worker_does_not_matter(connection: psycopg.Connection[Any], cluster: Cluster) -> None:
     """One reconnect: the statement goes on with the next worker."""
     process = connection.info.backend_pid
     running = Running(connection)
-    worker = wait_for_predictions(server)
+    worker = predicting_worker(cluster)
     kill(worker)
-    assert wait_for_predictions(server) != worker
+    predicting_worker(cluster, other_than=worker)
     assert running.outcome is None
     connection.cancel()
     assert isinstance(running.ended(), psycopg.errors.QueryCanceled)
     assert_lives(connection, process)
 
 
-def test_a_killed_runtime(connection: psycopg.Connection[Any], server: Server) -> None:
+def test_a_killed_runtime(connection: psycopg.Connection[Any], cluster: Cluster) -> None:
     process = connection.info.backend_pid
     running = Running(connection)
-    wait_for_predictions(server)
-    assert server.cluster is not None
-    runtime = runtime_process(server.cluster)
+    predicting_worker(cluster)
+    runtime = runtime_process(cluster)
     assert runtime is not None
     try:
         kill(runtime.pid)
@@ -136,5 +128,5 @@ def test_a_killed_runtime(connection: psycopg.Connection[Any], server: Server) -
         assert "inference runtime" in str(outcome)
         assert rows(connection, "SELECT 1") == [(1,)]
     finally:
-        start_runtime(server.cluster)
+        start_runtime(cluster)
     assert_lives(connection, process)

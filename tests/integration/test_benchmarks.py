@@ -115,6 +115,8 @@ def test_all_ways_predict_the_same(database: Database) -> None:
             assert ways == pytest.approx(dict.fromkeys(ways, total), rel=1e-9)
 
 
+# it computes for half a minute, which a busy machine makes minutes of
+@pytest.mark.timeout(900)
 def test_statements_on_the_flights(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suite, "SECONDS", 0)
     statements = suite.statements()

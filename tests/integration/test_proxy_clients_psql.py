@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 from tests.fix_clients import Address, Place, Programs, run
+from tests.killing import PATIENCE, waiting_backend
 
 TABLES = r"""
 CREATE TABLE t (id int PRIMARY KEY, a float8, name text);
@@ -132,10 +132,10 @@ def test_psql_predicts(programs: Programs, place: Place, tmp_path: Path) -> None
 
 
 def test_psql_cancels(programs: Programs, place: Place) -> None:
-    command = [str(programs.directory / "psql"), "-X", "-c", "SELECT pg_sleep(30), 'PREDICT'"]
+    command = [str(programs.directory / "psql"), "-X", "-c", "SELECT pg_sleep(120), 'PREDICT'"]
     environment = {**place.through.environment, **programs.variables}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(0.7)
+        waiting_backend(place.database.dsn, "PgSleep")
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=PATIENCE)
     assert "canceling statement due to user request" in said

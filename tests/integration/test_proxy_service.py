@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from pgpredict.proxy import frames
 from tests.fix_proxy import PREDICT, RunningProxy, free_port, running_proxy, store_weight
 from tests.fix_runtime import eventually
 from tests.fix_server import Database, Server
+from tests.killing import PATIENCE, waiting_backend
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def connection(proxy: RunningProxy, database: Database) -> Iterator[psycopg.Conn
 
 def raw(port: int) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", port))
-    sock.settimeout(20)
+    sock.settimeout(PATIENCE)
     return sock
 
 
@@ -64,7 +64,7 @@ def test_garbage_gets_an_error_that_a_client_can_read(
 
 
 def test_a_client_that_says_nothing_is_let_go(server: Server) -> None:
-    with running_proxy(server.admin_dsn, "--login-seconds", "0.5") as proxy, raw(proxy.port) as sock:
+    with running_proxy(server.admin_dsn, "--login-seconds", "2") as proxy, raw(proxy.port) as sock:
         sock.sendall(b"\x00\x00")
         assert error_of(sock.recv(10_000))["C"] == "08P01"
         assert sock.recv(1) == b""
@@ -119,36 +119,42 @@ def test_a_backend_that_is_killed_ends_its_session_only(
 def test_a_client_that_vanishes_leaves_no_backend(proxy: RunningProxy, database: Database) -> None:
     with contextlib.closing(proxy.connect(database)) as victim:
         pid = victim.info.backend_pid
-        victim.pgconn.send_query(b"SELECT pg_sleep(60)")
+        victim.pgconn.send_query(b"SELECT pg_sleep(200)")
         victim.pgconn.flush()
-        time.sleep(0.2)
+        waiting_backend(database.dsn, "PgSleep")
         with socket.socket(fileno=os.dup(victim.pgconn.socket)) as sock:
             sock.shutdown(socket.SHUT_RDWR)
     with database.connect() as direct:
         alive = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s"
         if direct.info.server_version < 140000:  # older servers look for their client at the end only
             direct.execute("SELECT pg_cancel_backend(%s)", (pid,))
-        eventually(lambda: direct.execute(alive, (pid,)).fetchone() == (0,), seconds=20)
+        eventually(lambda: direct.execute(alive, (pid,)).fetchone() == (0,), seconds=PATIENCE)
 
 
 def test_shutdown_finishes_running_statements_and_refuses_new_ones(
     server: Server, database: Database
 ) -> None:
-    with running_proxy(server.admin_dsn) as proxy:
+    with (
+        running_proxy(server.admin_dsn, "--drain-seconds", f"{PATIENCE}") as proxy,
+        database.connect() as direct,
+    ):
         busy, idle = clients = proxy.connect(database), proxy.connect(database)
-        busy.pgconn.send_query(b"SELECT 'done', pg_sleep(1.5)")
+        direct.execute("SELECT pg_advisory_lock(1)")
+        busy.pgconn.send_query(b"SELECT 'done', pg_advisory_lock(1)")
         busy.pgconn.flush()
-        time.sleep(0.3)
+        waiting_backend(database.dsn)
         proxy.process.send_signal(signal.SIGTERM)
         eventually(lambda: "event=drain" in proxy.logged())
         with pytest.raises(psycopg.errors.AdminShutdown):
             idle.execute("SELECT 1")
         with pytest.raises(psycopg.OperationalError, match="shutting down"):
             psycopg.connect(proxy.dsn(database.dsn))
+        direct.execute("SELECT pg_advisory_unlock(1)")
         result = busy.pgconn.get_result()
         assert result is not None
         assert result.get_value(0, 0) == b"done"
-        assert proxy.process.wait(10) == 0
+        # at once: there is nobody left to drain
+        assert proxy.process.wait(PATIENCE / 2) == 0
         for client in clients:
             client.close()
         assert not list(proxy.directory.glob(".s.PGSQL.*"))
@@ -170,13 +176,24 @@ def test_settings_are_read_again(server: Server, database: Database, tmp_path: A
             assert "connektions" in proxy.logged()
 
 
-def fetch(port: int, path: str) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+def fetch(port: int, path: str, patience: float = PATIENCE) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     connection.request("GET", path)
     response = connection.getresponse()
     text = response.read().decode()
     connection.close()
     return response.status, text
+
+
+def fetch_well(port: int) -> dict[str, Any]:
+    """Wait until a proxy is well, and return what it tells: one that has to wait for seconds is not."""
+
+    def well() -> str:
+        status, told = fetch(port, "/health")
+        return told if status == 200 else ""
+
+    told: dict[str, Any] = json.loads(eventually(well))
+    return told
 
 
 def test_metrics_and_health(server: Server, database: Database) -> None:
@@ -189,8 +206,7 @@ def test_metrics_and_health(server: Server, database: Database) -> None:
                 connection.execute(PREDICT)
             with pytest.raises(psycopg.errors.UndefinedObject):
                 connection.execute("SELECT PREDICT(nobody USING 1 AS a)")
-            status, health = fetch(port, "/health")
-            assert (status, json.loads(health)) == (200, {"sessions": 1, "draining": False, "server": "ok"})
+            assert fetch_well(port) == {"sessions": 1, "draining": False, "server": "ok"}
             status, metrics = fetch(port, "/metrics")
         assert fetch(port, "/else")[0] == 404
     assert status == 200
@@ -212,7 +228,7 @@ def test_metrics_and_health(server: Server, database: Database) -> None:
 def test_a_client_without_a_word_says_nothing_of_the_server(server: Server) -> None:
     """A scanner that connects and waits is no reason for an alert; a server that is slow is one."""
     port = free_port()
-    with running_proxy(server.admin_dsn, "--http", f"127.0.0.1:{port}", "--login-seconds", "0.3") as proxy:
+    with running_proxy(server.admin_dsn, "--http", f"127.0.0.1:{port}", "--login-seconds", "2") as proxy:
         with raw(proxy.port) as sock:
             assert sock.recv(1000) == b""
         with raw(proxy.port) as sock:

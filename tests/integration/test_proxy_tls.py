@@ -7,7 +7,6 @@ import signal
 import socket
 import ssl
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pgpredict.server import Cluster
 from tests.fix_proxy import RunningProxy, running_proxy
 from tests.fix_runtime import eventually
 from tests.fix_spare import DATABASE, PASSWORD, Certificates, make_certificates
+from tests.killing import PATIENCE, canceling
 
 GSS_REQUEST = struct.pack("!II", 8, 80_877_104)
 IS_ENCRYPTED = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
@@ -114,7 +114,7 @@ def test_a_proxy_without_a_certificate_says_no_like_a_server(spare: Cluster) -> 
 
 
 def raw(proxy: RunningProxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), timeout=20)
+    return socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE)
 
 
 def error_of(data: bytes) -> dict[str, str]:
@@ -169,13 +169,13 @@ def test_direct_tls(plain_server: RunningProxy, certificates: Certificates) -> N
                 assert is_encrypted(connection) == (True, False)
 
 
-def test_a_cancel_over_tls(plain_server: RunningProxy) -> None:
-    with connect(plain_server, sslmode="require") as connection:
-        timer = threading.Timer(0.2, connection.cancel_safe)
-        timer.start()
-        with pytest.raises(psycopg.errors.QueryCanceled):
-            connection.execute("SELECT pg_sleep(30)")
-        timer.join()
+def test_a_cancel_over_tls(spare: Cluster, plain_server: RunningProxy) -> None:
+    with (
+        connect(plain_server, sslmode="require") as connection,
+        canceling(connection, spare.dsn(DATABASE)),
+        pytest.raises(psycopg.errors.QueryCanceled),
+    ):
+        connection.execute("SELECT pg_sleep(120)")
 
 
 def test_certificates_of_clients_and_tls_that_is_required(

@@ -20,7 +20,7 @@ from tests.fix_proxy import RunningProxy, store_weight
 from tests.fix_server import Database, Server
 
 #: seconds after which a server that has said nothing is going to say nothing
-PATIENCE = 10
+PATIENCE = 60
 
 
 def function(oid: int) -> bytes:

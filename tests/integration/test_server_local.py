@@ -22,10 +22,10 @@ from onnx_models import storing
 from onnx_models.artifact import with_signature
 from onnx_models.scoring import Model
 from pgpredict.errors import InvalidInput
-from pgpredict.server import Cluster, Home, ServerInstall
+from pgpredict.server import Cluster, Home, ServerInstall, proxy
 from pgpredict.server.account import make_directory, server_account
 from pgpredict.server.checks import Check
-from pgpredict.server.cluster import is_free
+from pgpredict.server.cluster import free_port, is_free
 from pgpredict.server.doctor import examine
 from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
@@ -154,6 +154,20 @@ def test_killed_or_frozen_proxy_comes_back(local_home: Home) -> None:
         assert failures(local_home) == []
         assert proxy_process(cluster) not in (None, process)
         assert proxy_port(cluster) == port
+
+
+def test_a_port_that_somebody_takes_while_the_proxy_starts(
+    local_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken: int = other.getsockname()[1]
+        ports = iter([taken])
+        monkeypatch.setattr(proxy, "free_port", lambda: next(ports, 0) or free_port())
+        cluster = up(local_home).cluster
+        assert next(ports, None) is None
+        assert proxy_port(cluster) not in (0, taken)
+        with psycopg.connect(proxy_tcp_dsn(cluster), password=cluster.password) as connection:
+            assert connection.execute("SELECT 42").fetchone() == (42,)
 
 
 def test_the_proxy_asks_for_the_password_over_tcp_and_predicts(local_home: Home) -> None:

@@ -66,7 +66,7 @@ async def last_words(
     far.close()
     for _ in range(3):
         side.write(b"something behind it")
-    assert await asyncio.wait_for(gone, 5)
+    assert await asyncio.wait_for(gone, 60)
     return bytes(heard)
 
 
@@ -99,7 +99,7 @@ def inject(listener: socket.socket, context: ssl.SSLContext, *, direct: bool) ->
         except OSError:
             return
         with far, contextlib.suppress(OSError):
-            far.settimeout(20)
+            far.settimeout(60)
             if not direct:
                 far.recv(8)
             far.sendall(INJECTED if direct else b"S" + INJECTED)
