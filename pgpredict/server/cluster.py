@@ -172,7 +172,7 @@ class Cluster:
         self._forget_zombie()
         progress(f"starting PostgreSQL {self.install.version}")
         for _ in range(5):
-            port = self._choose_port()
+            port = self.choose_port(str(self.install.major))
             write_atomically(
                 self.data / FILE_NAME,
                 render(settings(self.install.major, port, self.home.run, durable=self.durable)),
@@ -205,9 +205,12 @@ class Cluster:
             time.sleep(0.05)
         return False
 
-    def _choose_port(self) -> int:
+    def choose_port(self, key: str) -> int:
+        """Return the port that a program had before, if it is free, or one that it is to have from now on.
+
+        :param key: what the port is remembered by
+        """
         ports = dict(self.home.read_state().get("ports", {}))
-        key = str(self.install.major)
         if not is_free(int(ports.get(key, 0))):
             ports[key] = free_port()
             self.home.remember(ports=ports)

@@ -10,7 +10,7 @@ from psycopg.pq import PGconn, Ping
 
 from pgpredict.errors import ServerError
 
-from .cluster import DATABASE, SUPERUSER, Cluster, free_port, is_free
+from .cluster import DATABASE, SUPERUSER, Cluster, is_free
 from .daemon import base_environment, interpreter, process_of, read_record, start, stop
 from .private import SILENT, Progress
 
@@ -38,7 +38,7 @@ def start_proxy(cluster: Cluster, *, restart: bool = False, progress: Progress =
         stop_proxy(cluster)
     progress("starting the proxy")
     for _ in range(_ATTEMPTS):
-        port = _choose_port(cluster)
+        port = cluster.choose_port(NAME)
         try:
             start(
                 cluster,
@@ -55,15 +55,6 @@ def start_proxy(cluster: Cluster, *, restart: bool = False, progress: Progress =
             continue  # somebody else took the port in between
         return True
     raise ServerError("no free port was found for the proxy")
-
-
-def _choose_port(cluster: Cluster) -> int:
-    port = proxy_port(cluster)
-    if not is_free(port):
-        port = free_port()
-        ports = dict(cluster.home.read_state().get("ports", {}))
-        cluster.home.remember(ports={**ports, NAME: port})
-    return port
 
 
 def command(cluster: Cluster, port: int) -> list[str]:

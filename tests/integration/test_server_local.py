@@ -25,7 +25,7 @@ from pgpredict.errors import InvalidInput
 from pgpredict.server import Cluster, Home, ServerInstall, proxy
 from pgpredict.server.account import make_directory, server_account
 from pgpredict.server.checks import Check
-from pgpredict.server.cluster import free_port, is_free
+from pgpredict.server.cluster import is_free
 from pgpredict.server.doctor import examine
 from pgpredict.server.local import Started, choose_server, current_cluster, down
 from pgpredict.server.local import up as bring_up
@@ -162,7 +162,12 @@ def test_a_port_that_somebody_takes_while_the_proxy_starts(
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken: int = other.getsockname()[1]
         ports = iter([taken])
-        monkeypatch.setattr(proxy, "free_port", lambda: next(ports, 0) or free_port())
+        choose = Cluster.choose_port
+        monkeypatch.setattr(
+            Cluster,
+            "choose_port",
+            lambda self, key: (key == proxy.NAME and next(ports, 0)) or choose(self, key),
+        )
         cluster = up(local_home).cluster
         assert next(ports, None) is None
         assert proxy_port(cluster) not in (0, taken)
