@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -32,6 +33,13 @@ PREDICT = "SELECT PREDICT(weight USING 2.0::float8 AS a)"
 #: ports that were given away last, each with a socket that is bound to it
 _held: deque[socket.socket] = deque()
 _HELD = 50
+
+
+@atexit.register
+def _let_go() -> None:
+    """Close them, or each is warned of at the end."""
+    while _held:
+        _held.popleft().close()
 
 
 def free_port() -> int:
