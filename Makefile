@@ -17,7 +17,7 @@ demo:  ## from an empty machine to predictions on live data
 	@$(PYTHON_OF_VENV) -m pgpredict demo
 
 test: check unit  ## check, unit tests, then all others on every PostgreSQL found
-	@# most of the time is waiting; each of the two has servers of its own. The longest single tests come first
+	@# each of the two has servers of its own; the longest single tests come first
 	@$(PYTHON_OF_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/acceptance tests/integration
 
 unit:  ## tests that need no server

@@ -22,8 +22,8 @@ from psycopg.conninfo import make_conninfo
 from onnx_models import storing
 from tests import graphs
 from tests.fix_proxy import RunningProxy, running_proxy
-from tests.fix_runtime import eventually
 from tests.fix_server import Database, Server
+from tests.killing import waiting_backend
 
 PROGRAMS = Path(__file__).parent / "clients"
 #: where scripts/clients puts what pip does not have
@@ -31,8 +31,6 @@ INSTALLED = Path(sys.prefix) / "clients"
 PASSWORD = "pass word"
 #: that a client program may take, on a machine that is busy with other things
 SECONDS = 240
-#: whether a statement of ours sleeps by now: a request to cancel one that has not begun is for nothing
-SLEEPS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 
 @dataclass(frozen=True)
@@ -81,9 +79,8 @@ class Place:
     through: Address
 
     def wait_sleeping(self) -> None:
-        """Wait until a statement is within ``pg_sleep``."""
-        with self.database.connect() as watching:
-            eventually(lambda: watching.execute(SLEEPS).fetchone() is not None)
+        """Wait until a statement is within ``pg_sleep``: a request to cancel one before is for nothing."""
+        waiting_backend(self.database.dsn, "PgSleep")
 
     @property
     def ways(self) -> tuple[Address, Address]:

@@ -86,12 +86,9 @@ class _BelowTls(asyncio.BufferedProtocol):
     def _take(self, data: bytes) -> None:
         # that the client does not take as much holds nothing up any more, like without TLS
         self._upgraded.resume_reading()
-        buffer = self._tls.get_buffer(len(data))
-        count = min(len(data), len(buffer))
-        buffer[:count] = data[:count]
-        self._tls.buffer_updated(count)
-        if count < len(data):
-            self._take(data[count:])
+        # as much as asked for, up to 256 kB
+        self._tls.get_buffer(len(data))[: len(data)] = data
+        self._tls.buffer_updated(len(data))
 
 
 def _rest(plain: asyncio.BaseTransport, exc: Exception | None) -> Iterator[bytes]:

@@ -91,23 +91,21 @@ def _told(connection: Any) -> dict[str, str]:
         connection.rollback()
 
 
+def _install(engine: Engine, install: Callable[[Any], None]) -> None:
+    """Have each new connection of the driver's made ours, before what others do with it."""
+    event.listen(engine, "connect", lambda _, record: install(record.driver_connection), insert=True)
+
+
 def _psycopg(engine: Engine, deployments: Deployments | None) -> None:
     from pgpredict.psycopg import install
 
-    def connected(_: Any, record: Any) -> None:
-        install(record.driver_connection, deployments)
-
-    # before what others do with a new connection
-    event.listen(engine, "connect", connected, insert=True)
+    _install(engine, lambda connection: install(connection, deployments))
 
 
 def _psycopg2(engine: Engine, deployments: Deployments | None) -> None:
     from pgpredict.psycopg2 import install
 
-    def connected(_: Any, record: Any) -> None:
-        install(record.driver_connection, deployments)
-
-    event.listen(engine, "connect", connected, insert=True)
+    _install(engine, lambda connection: install(connection, deployments))
 
 
 def _asyncpg(engine: Engine, deployments: Deployments | None) -> None:

@@ -24,11 +24,11 @@ from pgpredict.server.foreign import set_socket
 from pgpredict.service import SERVICES, Settings, render, surroundings, systemd
 from pgpredict.service.surroundings import find_account, server_uids, usable_interpreter
 from tests import summing
-from tests.fix_clients import SLEEPS
 from tests.fix_proxy import PREDICT, free_port, store_weight
 from tests.fix_runtime import eventually
 from tests.fix_server import Database
 from tests.fix_unit import UnitProcess, running_unit
+from tests.killing import waiting_backend
 
 
 @pytest.fixture
@@ -134,8 +134,7 @@ def test_proxy_serves_reloads_and_drains(
         # what runs may finish
         connection.pgconn.send_query(b"SELECT 'done', pg_sleep(3)")
         connection.pgconn.flush()
-        with database.connect() as watching:
-            eventually(lambda: watching.execute(SLEEPS).fetchone() is not None)
+        waiting_backend(database.dsn, "PgSleep")
         unit.process.terminate()
         eventually(lambda: "event=drain" in unit.log.read_text())
         while connection.pgconn.is_busy():
